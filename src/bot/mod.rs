@@ -1,0 +1,3 @@
+//! The bots: who answers.
+
+pub mod handle;

@@ -1,0 +1,83 @@
+//! The command line: clap types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+/// Keeps WhatsApp bots linked: one file, one binary, made for Heroku.
+#[derive(Debug, Parser)]
+#[command(name = "blacksky", version, about, propagate_version = true)]
+pub struct Cli {
+    /// The config file.
+    #[arg(long, global = true, default_value = "blacksky.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands; each has a file of its name under `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keep the bots linked (what Procfile starts)
+    Run(Run),
+    /// Validate blacksky.toml and the environment
+    Check(Check),
+    /// Print every value and where it came from
+    Config(Json),
+    /// Write Procfile and app.json from blacksky.toml
+    Gen(Gen),
+    /// Print the JSON schema of blacksky.toml
+    Schema,
+    /// Apply the database migrations (Procfile's release phase)
+    Migrate(Json),
+    /// The simulated WhatsApp server with its HTTP control API
+    Sim(Sim),
+    /// Simulator, bot and page in one process, narrated
+    #[cfg(feature = "simulator")]
+    Demo,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Address of the WhatsApp server; for `blacksky sim`
+    #[arg(long, value_name = "URL")]
+    pub link: Option<Url>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Json {
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Gen {
+    /// Write nothing; fail with a diff when a file differs
+    #[arg(long, conflicts_with = "print")]
+    pub check: bool,
+    /// Write nothing; print the files
+    #[arg(long)]
+    pub print: bool,
+    /// Overwrite files that were edited by hand
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Sim {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 7770)]
+    pub port: u16,
+    /// Folder that keeps the server's keys and the paired devices between runs
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}

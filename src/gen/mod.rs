@@ -1,0 +1,1 @@
+//! Config → Procfile, app.json: pure functions of Config.

@@ -1,0 +1,24 @@
+//! blacksky keeps WhatsApp bots linked: one file, one binary, made for Heroku.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! blacksky.toml + Config Vars → config → Config ─┬→ gen → Procfile, app.json
+//!                                                └→ runtime ─→ store (session, lease, inbox)
+//!                                                            ─→ bot (native) ─→ link
+//!                                                            ─→ web
+//! ```
+//!
+//! `docs/architecture.md` walks through a boot and a dead socket.
+
+pub mod bot;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod r#gen;
+pub mod link;
+pub mod runtime;
+pub mod sim;
+pub mod store;
+pub mod web;

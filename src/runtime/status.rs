@@ -1,0 +1,151 @@
+//! The status snapshot: what page, health and API read. Written by the runtime and the
+//! bots through [`Board`], read through a `watch` channel.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::link::LinkState;
+
+/// Everything a reader may know about this process at one instant.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When this process began.
+    pub started_at: DateTime<Utc>,
+    /// Loopback simulator address when this build trusts the simulator, else `None`.
+    pub simulator: Option<String>,
+    /// Whether the database answers, and what to do when it does not.
+    pub database: DatabaseStatus,
+    /// SIGTERM was seen; the process is ending.
+    pub stopping: bool,
+    /// The bots by name.
+    pub bots: BTreeMap<String, BotStatus>,
+}
+
+/// The database as the page shows it. Messages carry no URL and no password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum DatabaseStatus {
+    /// Not asked yet.
+    Starting,
+    /// Answers; `kind` is "postgresql" or "sqlite".
+    Ok { kind: &'static str, warning: Option<String> },
+    /// Does not answer or refuses; `problem` says what and what to do.
+    Down { kind: &'static str, problem: String },
+}
+
+/// One bot at one instant.
+#[derive(Debug, Clone)]
+pub struct BotStatus {
+    /// Where the link stands.
+    pub state: LinkState,
+    /// When `state` was entered.
+    pub since: DateTime<Utc>,
+    /// What a person should do now, in one sentence; `None` when nothing.
+    pub advice: Option<String>,
+    /// The QR to scan while `state` is pairing.
+    pub qr: Option<Qr>,
+    /// When the link opened last, while it is open.
+    pub open_since: Option<DateTime<Utc>>,
+    /// Why and when the link ended last.
+    pub last_disconnect: Option<Disconnect>,
+    /// Dials since the link was last open for `backoff.reset_after`.
+    pub attempt: u32,
+    /// When the next dial is due, while backing off.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Times the link opened again after it had been open, in this process.
+    pub reconnects: u64,
+    /// Inbound messages written to the inbox by this process.
+    pub messages_in: u64,
+    /// Replies handed to WhatsApp by this process.
+    pub messages_out: u64,
+}
+
+/// A QR payload. Secret: whoever scans it links the account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Qr {
+    /// The text the phone scans.
+    pub payload: String,
+    /// When WhatsApp stops accepting it.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for Qr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Qr").field("payload", &"***").field("expires_at", &self.expires_at).finish()
+    }
+}
+
+/// How a link ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct Disconnect {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// A short stable word: "silence", "replaced", "stream_error_503", "failure_405", "dial_failed" …
+    pub reason: String,
+    /// One sentence for a person.
+    pub text: String,
+}
+
+impl BotStatus {
+    /// A bot whose process has just begun.
+    pub fn starting(now: DateTime<Utc>) -> Self {
+        Self {
+            state: LinkState::Starting,
+            since: now,
+            advice: None,
+            qr: None,
+            open_since: None,
+            last_disconnect: None,
+            attempt: 0,
+            next_attempt_at: None,
+            reconnects: 0,
+            messages_in: 0,
+            messages_out: 0,
+        }
+    }
+}
+
+/// The writing side of the snapshot; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Board(watch::Sender<Snapshot>);
+
+impl Board {
+    /// A board for the named bots, all `starting`.
+    pub fn new<'a>(
+        now: DateTime<Utc>,
+        simulator: Option<String>,
+        bots: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        Self(watch::Sender::new(Snapshot {
+            started_at: now,
+            simulator,
+            database: DatabaseStatus::Starting,
+            stopping: false,
+            bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),
+        }))
+    }
+
+    /// A reader of the snapshot.
+    pub fn subscribe(&self) -> watch::Receiver<Snapshot> {
+        self.0.subscribe()
+    }
+
+    /// Changes what is not of one bot.
+    pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.0.send_modify(change);
+    }
+
+    /// Changes one bot; a name that is not there is ignored.
+    pub fn bot(&self, name: &str, change: impl FnOnce(&mut BotStatus)) {
+        self.0.send_if_modified(|snapshot| match snapshot.bots.get_mut(name) {
+            Some(bot) => {
+                change(bot);
+                true
+            }
+            None => false,
+        });
+    }
+}
