@@ -1,1 +1,3 @@
-fn main() {}
+//! The one integration binary: it runs the real program against real parts.
+
+mod support;

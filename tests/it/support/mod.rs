@@ -1,0 +1,2 @@
+pub mod blacksky;
+pub mod eventually;
