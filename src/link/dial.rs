@@ -1,0 +1,131 @@
+//! Opens the WebSocket: name, TCP, TLS, upgrade, under one deadline.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Error as WsError};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use wacore::net::WHATSAPP_WEB_ORIGIN;
+
+use super::address::LinkAddress;
+use super::tls;
+
+/// From the name look-up to the end of the upgrade; WhatsApp Web's own limit.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The kernel's idle time before its own probes; ours come first.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Largest message that is accepted; WhatsApp's frames carry a length of 24 bits.
+const MAX_MESSAGE: usize = 32 << 20;
+
+/// An open WebSocket.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a socket was not opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The server answered the upgrade with another HTTP status.
+    #[error("the server answered HTTP {status} in place of a WebSocket")]
+    Status { status: u16 },
+    /// The name was not found.
+    #[error("the name {host} was not found")]
+    Name { host: String },
+    /// A name that must be this machine resolved to another.
+    #[error("the address resolved to another machine, and only this one may be dialled")]
+    NotLoopback,
+    /// No TCP connection.
+    #[error("no TCP connection: {kind}")]
+    Connect { kind: io::ErrorKind },
+    /// No TLS.
+    #[error("no TLS session: {problem}")]
+    Tls { problem: String },
+    /// The answer to the upgrade was not HTTP, or not a WebSocket.
+    #[error("the upgrade to a WebSocket failed: {problem}")]
+    Upgrade { problem: String },
+    /// The deadline passed.
+    #[error("no connection within {} s", seconds)]
+    TimedOut { seconds: u64 },
+}
+
+/// Dials the address.
+///
+/// `silence` is after how long the link counts as dead; the kernel is told to give up on unacknowledged
+/// data after the same time (TCP_USER_TIMEOUT).
+pub async fn dial(address: &LinkAddress, silence: Duration) -> Result<Socket, DialError> {
+    match tokio::time::timeout(DEADLINE, connect(address, silence)).await {
+        Ok(result) => result,
+        Err(_) => Err(DialError::TimedOut { seconds: DEADLINE.as_secs() }),
+    }
+}
+
+async fn connect(address: &LinkAddress, silence: Duration) -> Result<Socket, DialError> {
+    let tcp = tcp(address).await?;
+    tune(&tcp, silence);
+    let mut request = address.url().as_str().into_client_request().map_err(refused)?;
+    request.headers_mut().insert(header::ORIGIN, HeaderValue::from_static(WHATSAPP_WEB_ORIGIN));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+        .read_buffer_size(16 << 10)
+        .write_buffer_size(0);
+    let connector = Connector::Rustls(tls::config());
+    let (socket, _response) =
+        client_async_tls_with_config(request, tcp, Some(config), Some(connector)).await.map_err(refused)?;
+    Ok(socket)
+}
+
+async fn tcp(address: &LinkAddress) -> Result<TcpStream, DialError> {
+    let url = address.url();
+    let host = url.host_str().unwrap_or_default();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = url.port_or_known_default().unwrap_or(443);
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|_| DialError::Name { host: host.to_owned() })?
+        .collect::<Vec<_>>();
+    if found.is_empty() {
+        return Err(DialError::Name { host: host.to_owned() });
+    }
+    if address.loopback_only() && !found.iter().all(|found| found.ip().is_loopback()) {
+        return Err(DialError::NotLoopback);
+    }
+    TcpStream::connect(found.as_slice()).await.map_err(|error| DialError::Connect { kind: error.kind() })
+}
+
+/// Small frames go out at once, and the kernel notices a dead peer too. Best effort: the heartbeat
+/// does not depend on it.
+fn tune(tcp: &TcpStream, silence: Duration) {
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+    let outcomes = [
+        tcp.set_nodelay(true),
+        socket.set_tcp_keepalive(&keepalive),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(Some(silence)),
+    ];
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = silence;
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "a socket option was refused");
+    }
+}
+
+fn refused(error: tungstenite::Error) -> DialError {
+    match error {
+        WsError::Http(response) => DialError::Status { status: response.status().as_u16() },
+        WsError::Tls(error) => DialError::Tls { problem: error.to_string() },
+        // rustls reports a refused certificate as an io error with its own error inside.
+        WsError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            DialError::Tls { problem: error.to_string() }
+        }
+        WsError::Io(error) => DialError::Connect { kind: error.kind() },
+        other => DialError::Upgrade { problem: other.to_string() },
+    }
+}

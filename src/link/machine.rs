@@ -1,0 +1,389 @@
+//! What to do next: a pure state machine over everything that can happen to a bot's link.
+//!
+//! [`Machine::step`] takes an event and gives the actions; it reads no clock and starts nothing. Its
+//! owner runs the actions one after another, each to its end, and feeds back what happened.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::Instant;
+
+use super::backoff;
+use super::policy::Reaction;
+use super::state::{LinkState, Parked};
+use super::transport::CutReason;
+use crate::config::Backoff;
+
+/// Three conflicts within this park the link.
+pub const CONFLICT_WINDOW: Duration = Duration::from_secs(600);
+const CONFLICTS_TO_PARK: usize = 3;
+/// The wait after a conflict: the other client gets time to settle, and so does the lease.
+pub const CONFLICT_RETRY: Duration = Duration::from_secs(30);
+/// More than three restarts (515) within this mean that pairing is broken.
+pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
+const RESTARTS_ALLOWED: usize = 3;
+/// How often a refused version is tried again.
+pub const OUTDATED_PROBE: Duration = Duration::from_secs(3600);
+/// A ban that claims to be longer is looked at again after this.
+const LONGEST_BAN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Something that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The bot begins.
+    Start,
+    /// The lease was won.
+    Acquired,
+    /// Another owner holds the lease; worth asking again after this.
+    Held { ask_again: Duration },
+    /// The database does not answer, or a write failed twice.
+    DatabaseDown,
+    /// The lease is lost.
+    LeaseLost,
+    /// The stored session cannot be read.
+    Unreadable,
+    /// A QR is shown.
+    QrShown,
+    /// `<success>` was handled.
+    Opened,
+    /// The connection, or the attempt to make one, ended.
+    Ended(Reaction),
+    /// The session was archived.
+    Archived,
+    /// The time of the last [`Action::WakeAt`] has come.
+    Woke,
+    /// A person wants a dial now.
+    ReconnectNow,
+    /// A person wants a new round of QR codes.
+    ShowNewQr,
+    /// The process stops.
+    Stop,
+}
+
+/// Something to do. Run in order, each to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask for the lease; answered by `Acquired`, `Held` or `DatabaseDown`.
+    Acquire,
+    /// Open one connection; answered by `Ended` in all cases, or `Unreadable` or `DatabaseDown` when
+    /// there is no client to be had.
+    Dial,
+    /// Cut the socket at once, drop the client without a flush, give the lease up.
+    Discard(CutReason),
+    /// Cut the socket, drop the client, move the session to its archive, give the lease up; answered by
+    /// `Archived` or `DatabaseDown`.
+    Archive,
+    /// Send `Woke` at this time, in place of any earlier one.
+    WakeAt(Instant),
+    /// Close the link in order, flush, give the lease up.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    /// Waiting for the answer to `Acquire`, or for the time to ask again.
+    Unleased {
+        shown: LinkState,
+    },
+    /// A dial was started and has not ended. `pairing` once a QR was shown.
+    Dialling {
+        pairing: bool,
+    },
+    Open {
+        since: Instant,
+    },
+    BackingOff {
+        until: Instant,
+    },
+    Parked {
+        why: Parked,
+        until: Option<Instant>,
+    },
+    Archiving,
+    Stopped,
+}
+
+/// The state machine of one bot.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    backoff: Backoff,
+    /// How often the lease may be asked for when the database does not answer.
+    ask_database: Duration,
+    phase: Phase,
+    /// Steps of the back-off.
+    failures: u32,
+    /// Dials since the link was last open for `reset_after`.
+    attempt: u32,
+    /// Answers missed by the database in a row.
+    database_failures: u32,
+    conflicts: Vec<Instant>,
+    /// Restarts, and whether the link had been open before each.
+    restarts: Vec<(Instant, bool)>,
+}
+
+impl Machine {
+    /// A machine at its start. `ask_database` caps the wait between two attempts to reach the database.
+    pub fn new(backoff: Backoff, ask_database: Duration) -> Self {
+        Self {
+            backoff,
+            ask_database,
+            phase: Phase::Starting,
+            failures: 0,
+            attempt: 0,
+            database_failures: 0,
+            conflicts: Vec::new(),
+            restarts: Vec::new(),
+        }
+    }
+
+    /// The state as the page shows it.
+    pub fn state(&self) -> LinkState {
+        match self.phase {
+            Phase::Starting | Phase::Stopped => LinkState::Starting,
+            Phase::Unleased { shown } => shown,
+            Phase::Dialling { pairing: true } => LinkState::Pairing,
+            Phase::Dialling { pairing: false } => LinkState::Connecting,
+            Phase::Open { .. } => LinkState::Open,
+            Phase::BackingOff { .. } => LinkState::BackingOff,
+            Phase::Parked { why, .. } => LinkState::Parked(why),
+            Phase::Archiving => LinkState::LoggedOut,
+        }
+    }
+
+    /// Whether [`Event::Stop`] was seen.
+    pub fn stopped(&self) -> bool {
+        self.phase == Phase::Stopped
+    }
+
+    /// Dials since the link was last open for `reset_after`.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When the next dial is due, if one is planned.
+    pub fn next_dial(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::BackingOff { until } => Some(until),
+            Phase::Parked { until, .. } => until,
+            Phase::Starting
+            | Phase::Unleased { .. }
+            | Phase::Dialling { .. }
+            | Phase::Open { .. }
+            | Phase::Archiving
+            | Phase::Stopped => None,
+        }
+    }
+
+    /// Takes an event and says what to do. An event that does not fit the state is late and does nothing.
+    pub fn step(&mut self, now: Instant, event: Event, rng: &mut impl Rng) -> Vec<Action> {
+        match (self.phase, event) {
+            // Stop wins everywhere.
+            (Phase::Stopped, _) => vec![],
+            (_, Event::Stop) => {
+                self.phase = Phase::Stopped;
+                vec![Action::Close]
+            }
+
+            (Phase::Starting, Event::Start) => self.acquire(LinkState::Starting),
+            (Phase::Unleased { .. } | Phase::Archiving, Event::Acquired) => {
+                self.database_failures = 0;
+                self.dial()
+            }
+            (Phase::Unleased { .. }, Event::Held { ask_again }) => {
+                self.database_failures = 0;
+                self.phase = Phase::Unleased { shown: LinkState::Standby };
+                vec![Action::WakeAt(now + ask_again)]
+            }
+            (Phase::Archiving, Event::Archived) => {
+                // Still shown as logged out, until the new pairing begins.
+                self.acquire(LinkState::LoggedOut)
+            }
+
+            (Phase::Unleased { .. }, Event::DatabaseDown) => self.wait_for_database(now, rng),
+            (Phase::Starting | Phase::Unleased { .. }, Event::LeaseLost | Event::Unreadable) => vec![],
+            (Phase::Starting, Event::DatabaseDown) => vec![],
+            (_, Event::DatabaseDown) => {
+                let mut actions = vec![Action::Discard(CutReason::Database)];
+                actions.extend(self.wait_for_database(now, rng));
+                actions
+            }
+            (_, Event::LeaseLost) => {
+                let mut actions = vec![Action::Discard(CutReason::Lease)];
+                actions.extend(self.acquire(LinkState::Standby));
+                actions
+            }
+            (_, Event::Unreadable) => self.park(Parked::SessionUnreadable, None),
+
+            (Phase::Dialling { .. }, Event::QrShown) => {
+                self.phase = Phase::Dialling { pairing: true };
+                vec![]
+            }
+            (Phase::Dialling { .. }, Event::Opened) => {
+                self.phase = Phase::Open { since: now };
+                vec![Action::WakeAt(now + self.backoff.reset_after.get())]
+            }
+            (Phase::Dialling { .. }, Event::Ended(reaction)) => self.ended(now, None, reaction, rng),
+            (Phase::Open { since }, Event::Ended(reaction)) => self.ended(now, Some(since), reaction, rng),
+
+            (Phase::Unleased { shown }, Event::Woke) => self.acquire(shown),
+            (Phase::Open { since }, Event::Woke) => {
+                let stable = since + self.backoff.reset_after.get();
+                if now < stable {
+                    return vec![Action::WakeAt(stable)];
+                }
+                self.settle();
+                vec![]
+            }
+            (Phase::BackingOff { until } | Phase::Parked { until: Some(until), .. }, Event::Woke) => {
+                if now < until { vec![Action::WakeAt(until)] } else { self.dial() }
+            }
+
+            (Phase::Unleased { shown }, Event::ReconnectNow) => self.acquire(shown),
+            (Phase::BackingOff { .. }, Event::ReconnectNow) => self.dial(),
+            (Phase::Parked { why, .. }, Event::ReconnectNow) => self.unpark(why),
+            (
+                Phase::Parked { why: why @ (Parked::QrExpired | Parked::PairingBroken), .. },
+                Event::ShowNewQr,
+            ) => self.unpark(why),
+
+            // Late or out of place.
+            (
+                Phase::Starting
+                | Phase::Unleased { .. }
+                | Phase::Dialling { .. }
+                | Phase::Open { .. }
+                | Phase::BackingOff { .. }
+                | Phase::Parked { .. }
+                | Phase::Archiving,
+                Event::Start
+                | Event::Acquired
+                | Event::Held { .. }
+                | Event::QrShown
+                | Event::Opened
+                | Event::Ended(_)
+                | Event::Archived
+                | Event::Woke
+                | Event::ReconnectNow
+                | Event::ShowNewQr,
+            ) => vec![],
+        }
+    }
+
+    fn acquire(&mut self, shown: LinkState) -> Vec<Action> {
+        self.phase = Phase::Unleased { shown };
+        vec![Action::Acquire]
+    }
+
+    fn dial(&mut self) -> Vec<Action> {
+        self.phase = Phase::Dialling { pairing: false };
+        self.attempt = self.attempt.saturating_add(1);
+        vec![Action::Dial]
+    }
+
+    fn park(&mut self, why: Parked, until: Option<Instant>) -> Vec<Action> {
+        self.phase = Phase::Parked { why, until };
+        until.map(Action::WakeAt).into_iter().collect()
+    }
+
+    /// A person wants to go on.
+    fn unpark(&mut self, why: Parked) -> Vec<Action> {
+        match why {
+            // A dial during a ban can only make it longer.
+            Parked::TemporaryBan => vec![],
+            // Read again from the database, by a new client.
+            Parked::SessionUnreadable => {
+                let mut actions = vec![Action::Discard(CutReason::Stop)];
+                actions.extend(self.acquire(LinkState::Starting));
+                actions
+            }
+            Parked::Conflict
+            | Parked::ClientOutdated
+            | Parked::Refused
+            | Parked::QrExpired
+            | Parked::PairingBroken => {
+                self.conflicts.clear();
+                self.restarts.clear();
+                self.dial()
+            }
+        }
+    }
+
+    fn wait_for_database(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
+        let wait = backoff::delay(&self.backoff, self.database_failures, rng).min(self.ask_database);
+        self.database_failures = self.database_failures.saturating_add(1);
+        self.phase = Phase::Unleased { shown: LinkState::WaitingForDatabase };
+        vec![Action::WakeAt(now + wait)]
+    }
+
+    /// The link has proven itself.
+    fn settle(&mut self) {
+        self.failures = 0;
+        self.attempt = 0;
+    }
+
+    fn back_off(&mut self, now: Instant, extra: u32, rng: &mut impl Rng) -> Vec<Action> {
+        self.failures = self.failures.saturating_add(extra);
+        let until = now + backoff::delay(&self.backoff, self.failures, rng);
+        self.failures = self.failures.saturating_add(1);
+        self.phase = Phase::BackingOff { until };
+        vec![Action::WakeAt(until)]
+    }
+
+    fn ended(
+        &mut self,
+        now: Instant,
+        open_since: Option<Instant>,
+        reaction: Reaction,
+        rng: &mut impl Rng,
+    ) -> Vec<Action> {
+        if open_since.is_some_and(|since| now >= since + self.backoff.reset_after.get()) {
+            self.settle();
+        }
+        match reaction {
+            Reaction::Restart => self.restart(now, open_since.is_some(), rng),
+            Reaction::Conflict => {
+                self.conflicts.retain(|at| *at + CONFLICT_WINDOW > now);
+                self.conflicts.push(now);
+                if self.conflicts.len() >= CONFLICTS_TO_PARK {
+                    return self.park(Parked::Conflict, None);
+                }
+                let until = now + CONFLICT_RETRY;
+                self.phase = Phase::BackingOff { until };
+                vec![Action::WakeAt(until)]
+            }
+            Reaction::LoggedOut => {
+                self.settle();
+                self.conflicts.clear();
+                self.restarts.clear();
+                self.phase = Phase::Archiving;
+                vec![Action::Archive]
+            }
+            Reaction::BanFor(ban) => self.park(Parked::TemporaryBan, Some(now + ban.min(LONGEST_BAN))),
+            Reaction::Park(Parked::ClientOutdated) => {
+                self.park(Parked::ClientOutdated, Some(now + OUTDATED_PROBE))
+            }
+            Reaction::Park(why) => self.park(why, None),
+            Reaction::BackOff { extra } => self.back_off(now, extra, rng),
+            // Whoever cut the link has sent the event that says why; should it be missing, go on.
+            Reaction::Ours => self.back_off(now, 0, rng),
+        }
+    }
+
+    fn restart(&mut self, now: Instant, was_open: bool, rng: &mut impl Rng) -> Vec<Action> {
+        self.restarts.retain(|(at, _)| *at + RESTART_WINDOW > now);
+        self.restarts.push((now, was_open));
+        if self.restarts.len() <= RESTARTS_ALLOWED {
+            return self.dial();
+        }
+        if self.restarts.iter().any(|(_, was_open)| *was_open) {
+            // Not pairing: a server that restarts open links again and again.
+            return self.back_off(now, 0, rng);
+        }
+        self.restarts.clear();
+        self.park(Parked::PairingBroken, None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

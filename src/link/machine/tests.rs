@@ -1,0 +1,360 @@
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::link::backoff::tests::defaults;
+
+/// A machine with its clock and its dice.
+struct Bench {
+    machine: Machine,
+    now: Instant,
+    rng: StdRng,
+}
+
+const ASK: Duration = Duration::from_secs(10);
+const LOST: Reaction = Reaction::BackOff { extra: 0 };
+
+impl Bench {
+    fn new() -> Self {
+        Self { machine: Machine::new(defaults(), ASK), now: Instant::now(), rng: StdRng::seed_from_u64(7) }
+    }
+
+    /// A machine that dials.
+    fn dialling() -> Self {
+        let mut bench = Self::new();
+        assert_eq!(bench.send(Event::Start), [Action::Acquire]);
+        assert_eq!(bench.send(Event::Acquired), [Action::Dial]);
+        bench
+    }
+
+    fn open() -> Self {
+        let mut bench = Self::dialling();
+        bench.send(Event::Opened);
+        bench
+    }
+
+    fn send(&mut self, event: Event) -> Vec<Action> {
+        self.machine.step(self.now, event, &mut self.rng)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn state(&self) -> LinkState {
+        self.machine.state()
+    }
+
+    /// Ends the link and gives the wait until the next dial.
+    fn wait_after(&mut self, reaction: Reaction) -> Duration {
+        match self.send(Event::Ended(reaction)).as_slice() {
+            [Action::WakeAt(until)] => *until - self.now,
+            other => panic!("{reaction:?} gave {other:?}"),
+        }
+    }
+
+    /// Lets the planned time come.
+    fn wake(&mut self) -> Vec<Action> {
+        self.now = self.machine.next_dial().expect("a dial is planned");
+        self.send(Event::Woke)
+    }
+}
+
+#[test]
+fn a_first_pairing_and_its_restart() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.state(), LinkState::Starting);
+    bench.send(Event::Start);
+    bench.send(Event::Acquired);
+    assert_eq!(bench.state(), LinkState::Connecting);
+    bench.send(Event::QrShown);
+    assert_eq!(bench.state(), LinkState::Pairing);
+    assert_eq!(bench.send(Event::Ended(Reaction::Restart)), [Action::Dial], "515 is no fault");
+    assert_eq!(bench.state(), LinkState::Connecting);
+    bench.send(Event::Opened);
+    assert_eq!(bench.state(), LinkState::Open);
+}
+
+#[test]
+fn a_held_lease_is_asked_for_again() {
+    let mut bench = Bench::new();
+    bench.send(Event::Start);
+    let ask_again = Duration::from_secs(3);
+    assert_eq!(bench.send(Event::Held { ask_again }), [Action::WakeAt(bench.now + ask_again)]);
+    assert_eq!(bench.state(), LinkState::Standby);
+    assert_eq!(bench.send(Event::Woke), [Action::Acquire]);
+    assert_eq!(bench.state(), LinkState::Standby, "still standing by while asking");
+}
+
+#[test]
+fn the_wait_grows_and_an_open_link_resets_it() {
+    let mut bench = Bench::dialling();
+    let mut last = Duration::ZERO;
+    for step in 0..4 {
+        let wait = bench.wait_after(LOST);
+        let full = Duration::from_secs(2 << step);
+        assert!(wait >= full / 2 && wait <= full, "step {step}: {wait:?}");
+        assert!(wait >= last, "step {step}");
+        last = wait / 2;
+        assert_eq!(bench.wake(), [Action::Dial]);
+    }
+    assert_eq!(bench.machine.attempt(), 5);
+    bench.send(Event::Opened);
+    bench.pass(Duration::from_secs(30));
+    assert_eq!(bench.send(Event::Woke), []);
+    assert_eq!(bench.machine.attempt(), 0);
+    assert!(bench.wait_after(LOST) <= Duration::from_secs(2));
+}
+
+#[test]
+fn a_link_that_opens_and_falls_at_once_does_not_reset_the_wait() {
+    let mut bench = Bench::dialling();
+    for _ in 0..5 {
+        bench.send(Event::Opened);
+        bench.pass(Duration::from_secs(29));
+        bench.wait_after(LOST);
+        bench.wake();
+    }
+    assert!(bench.wait_after(LOST) >= Duration::from_secs(32));
+}
+
+#[test]
+fn a_rate_limit_jumps_five_steps() {
+    let mut bench = Bench::dialling();
+    let wait = bench.wait_after(Reaction::BackOff { extra: 5 });
+    assert!(wait >= Duration::from_secs(32) && wait <= Duration::from_secs(64), "{wait:?}");
+}
+
+#[test]
+fn conflicts_retry_late_and_the_third_parks() {
+    let mut bench = Bench::open();
+    for _ in 0..2 {
+        assert_eq!(bench.wait_after(Reaction::Conflict), CONFLICT_RETRY);
+        assert_eq!(bench.wake(), [Action::Dial]);
+        bench.send(Event::Opened);
+    }
+    assert_eq!(bench.send(Event::Ended(Reaction::Conflict)), []);
+    assert_eq!(bench.state(), LinkState::Parked(Parked::Conflict));
+    assert_eq!(bench.send(Event::Woke), []);
+    assert_eq!(bench.send(Event::ReconnectNow), [Action::Dial]);
+    // The count begins anew.
+    assert_eq!(bench.wait_after(Reaction::Conflict), CONFLICT_RETRY);
+}
+
+#[test]
+fn rare_conflicts_never_park() {
+    let mut bench = Bench::open();
+    for _ in 0..20 {
+        assert_eq!(bench.wait_after(Reaction::Conflict), CONFLICT_RETRY);
+        bench.wake();
+        bench.send(Event::Opened);
+        bench.pass(Duration::from_secs(290));
+    }
+}
+
+#[test]
+fn restarts_without_an_open_link_mean_broken_pairing() {
+    let mut bench = Bench::dialling();
+    for _ in 0..3 {
+        assert_eq!(bench.send(Event::Ended(Reaction::Restart)), [Action::Dial]);
+        bench.pass(Duration::from_secs(1));
+    }
+    assert_eq!(bench.send(Event::Ended(Reaction::Restart)), []);
+    assert_eq!(bench.state(), LinkState::Parked(Parked::PairingBroken));
+    assert_eq!(bench.send(Event::ShowNewQr), [Action::Dial]);
+}
+
+#[test]
+fn a_server_that_restarts_open_links_is_not_hammered() {
+    let mut bench = Bench::open();
+    for _ in 0..3 {
+        assert_eq!(bench.send(Event::Ended(Reaction::Restart)), [Action::Dial]);
+        bench.send(Event::Opened);
+    }
+    assert!(matches!(bench.send(Event::Ended(Reaction::Restart)).as_slice(), [Action::WakeAt(_)]));
+    assert_eq!(bench.state(), LinkState::BackingOff);
+}
+
+#[test]
+fn an_expired_qr_waits_for_a_person() {
+    let mut bench = Bench::dialling();
+    bench.send(Event::QrShown);
+    assert_eq!(bench.send(Event::Ended(Reaction::Park(Parked::QrExpired))), []);
+    assert_eq!(bench.send(Event::Woke), []);
+    assert_eq!(bench.machine.next_dial(), None);
+    assert_eq!(bench.send(Event::ShowNewQr), [Action::Dial]);
+}
+
+#[test]
+fn a_ban_is_waited_out_and_cannot_be_hurried() {
+    let mut bench = Bench::dialling();
+    let ban = Duration::from_secs(7200);
+    assert_eq!(bench.wait_after(Reaction::BanFor(ban)), ban);
+    assert_eq!(bench.state(), LinkState::Parked(Parked::TemporaryBan));
+    assert_eq!(bench.send(Event::ReconnectNow), []);
+    assert_eq!(bench.send(Event::ShowNewQr), []);
+    assert_eq!(bench.wake(), [Action::Dial]);
+    // A server that claims eternity.
+    assert_eq!(bench.wait_after(Reaction::BanFor(Duration::MAX)), LONGEST_BAN);
+}
+
+#[test]
+fn a_refused_version_is_probed_hourly() {
+    let mut bench = Bench::dialling();
+    for _ in 0..3 {
+        assert_eq!(bench.wait_after(Reaction::Park(Parked::ClientOutdated)), OUTDATED_PROBE);
+        assert_eq!(bench.state(), LinkState::Parked(Parked::ClientOutdated));
+        assert_eq!(bench.wake(), [Action::Dial]);
+    }
+}
+
+#[test]
+fn a_logout_archives_and_pairs_anew_under_a_new_lease() {
+    let mut bench = Bench::open();
+    assert_eq!(bench.send(Event::Ended(Reaction::LoggedOut)), [Action::Archive]);
+    assert_eq!(bench.state(), LinkState::LoggedOut);
+    assert_eq!(bench.send(Event::Archived), [Action::Acquire]);
+    assert_eq!(bench.state(), LinkState::LoggedOut);
+    assert_eq!(bench.send(Event::Acquired), [Action::Dial]);
+    bench.send(Event::QrShown);
+    assert_eq!(bench.state(), LinkState::Pairing);
+}
+
+#[test]
+fn a_database_lost_while_open_closes_the_link_and_is_asked_again() {
+    let mut bench = Bench::open();
+    let actions = bench.send(Event::DatabaseDown);
+    assert_eq!(actions[0], Action::Discard(CutReason::Database));
+    assert_eq!(bench.state(), LinkState::WaitingForDatabase);
+    for _ in 0..20 {
+        bench.pass(ASK);
+        assert_eq!(bench.send(Event::Woke), [Action::Acquire]);
+        let [Action::WakeAt(until)] = bench.send(Event::DatabaseDown)[..] else { panic!("no wake") };
+        assert!(until - bench.now <= ASK);
+    }
+    bench.pass(ASK);
+    assert_eq!(bench.send(Event::Woke), [Action::Acquire]);
+    assert_eq!(bench.send(Event::Acquired), [Action::Dial]);
+}
+
+#[test]
+fn an_unreadable_session_is_never_dialled_over() {
+    let mut bench = Bench::dialling();
+    assert_eq!(bench.send(Event::Unreadable), []);
+    assert_eq!(bench.state(), LinkState::Parked(Parked::SessionUnreadable));
+    assert_eq!(bench.send(Event::ShowNewQr), [], "a new QR would be a new identity");
+    assert_eq!(bench.send(Event::ReconnectNow), [Action::Discard(CutReason::Stop), Action::Acquire]);
+}
+
+#[test]
+fn a_parked_bot_still_loses_its_lease() {
+    let mut bench = Bench::dialling();
+    bench.send(Event::Ended(Reaction::Park(Parked::Refused)));
+    assert_eq!(bench.send(Event::LeaseLost), [Action::Discard(CutReason::Lease), Action::Acquire]);
+    assert_eq!(bench.state(), LinkState::Standby);
+}
+
+fn any_reaction() -> impl Strategy<Value = Reaction> {
+    prop_oneof![
+        Just(Reaction::Restart),
+        Just(Reaction::Conflict),
+        Just(Reaction::LoggedOut),
+        (0u64..100_000).prop_map(|s| Reaction::BanFor(Duration::from_secs(s))),
+        Just(Reaction::Park(Parked::Refused)),
+        Just(Reaction::Park(Parked::ClientOutdated)),
+        Just(Reaction::Park(Parked::QrExpired)),
+        (0u32..10).prop_map(|extra| Reaction::BackOff { extra }),
+        Just(Reaction::Ours),
+    ]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => Just(Event::Acquired),
+        1 => (0u64..100).prop_map(|s| Event::Held { ask_again: Duration::from_secs(s) }),
+        1 => Just(Event::DatabaseDown),
+        1 => Just(Event::LeaseLost),
+        1 => Just(Event::Unreadable),
+        2 => Just(Event::QrShown),
+        3 => Just(Event::Opened),
+        6 => any_reaction().prop_map(Event::Ended),
+        2 => Just(Event::Archived),
+        6 => Just(Event::Woke),
+        1 => Just(Event::ReconnectNow),
+        1 => Just(Event::ShowNewQr),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: one dial in flight, none without the lease, none before its
+    /// time unless a person asks, and after stop nothing at all.
+    #[test]
+    fn the_machine_keeps_its_promises(
+        seed: u64,
+        events in proptest::collection::vec((any_event(), 0u64..400), 0..200),
+        stop_at in 0usize..200,
+    ) {
+        let mut machine = Machine::new(defaults(), ASK);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut now = Instant::now();
+        let mut leased = false;
+        let mut asking = false;
+        let mut in_flight = false;
+        let mut events = events.into_iter();
+        let mut next = Some((Event::Start, 0));
+        let mut index = 0;
+        while let Some((event, wait)) = next {
+            now += Duration::from_secs(wait);
+            // Only what the owner of the machine could really report.
+            let possible = match event {
+                Event::Acquired | Event::Held { .. } => asking,
+                Event::Ended(_) | Event::QrShown | Event::Opened | Event::Unreadable => in_flight,
+                Event::LeaseLost => leased,
+                _ => true,
+            };
+            if possible {
+                match event {
+                    Event::Acquired => { leased = true; asking = false; }
+                    Event::Held { .. } => asking = false,
+                    Event::Ended(_) | Event::Unreadable => in_flight = false,
+                    _ => {}
+                }
+                let planned = machine.next_dial();
+                for action in machine.step(now, event, &mut rng) {
+                    match action {
+                        Action::Acquire => {
+                            prop_assert!(!leased, "asked for a lease it has after {event:?}");
+                            asking = true;
+                        }
+                        Action::Dial => {
+                            prop_assert!(!in_flight, "two dials after {event:?}");
+                            prop_assert!(leased, "a dial without the lease after {event:?}");
+                            if let (Some(planned), Event::Woke) = (planned, event) {
+                                prop_assert!(now >= planned, "dialled before its time");
+                            }
+                            in_flight = true;
+                        }
+                        Action::Discard(_) | Action::Archive => { in_flight = false; leased = false; }
+                        Action::WakeAt(_) => {}
+                        Action::Close => prop_assert!(false, "closed without a stop"),
+                    }
+                }
+                let dialling = matches!(
+                    machine.state(),
+                    LinkState::Connecting | LinkState::Pairing | LinkState::Open
+                );
+                prop_assert_eq!(dialling, in_flight, "the state says something else after {:?}", event);
+            }
+            index += 1;
+            if index == stop_at {
+                prop_assert_eq!(machine.step(now, Event::Stop, &mut rng), vec![Action::Close]);
+                for (event, _) in events.by_ref() {
+                    prop_assert_eq!(machine.step(now, event, &mut rng), vec![]);
+                }
+                prop_assert_eq!(machine.step(now, Event::Stop, &mut rng), vec![]);
+            }
+            next = events.next();
+        }
+    }
+}
