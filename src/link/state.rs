@@ -62,3 +62,18 @@ impl LinkState {
         }
     }
 }
+
+impl Parked {
+    /// The word of this reason, as `/status` shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::ClientOutdated => "client_outdated",
+            Self::Refused => "refused",
+            Self::TemporaryBan => "temporary_ban",
+            Self::QrExpired => "qr_expired",
+            Self::SessionUnreadable => "session_unreadable",
+            Self::PairingBroken => "pairing_broken",
+        }
+    }
+}

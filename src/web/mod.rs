@@ -1,1 +1,53 @@
 //! The page, /status, health and events.
+//!
+//! Reads the status snapshot and asks bots through their handles; never waits for the
+//! database or a link, so that every answer starts within a second.
+//!
+//! Request → [`serve`] (sockets, limits) → `router` (paths, headers) → `access` (who asks) →
+//! `page`, `report`, `events` or `actions`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::bot::handle::BotHandle;
+use crate::config::Secret;
+use crate::runtime::status::Snapshot;
+
+mod access;
+mod actions;
+mod events;
+mod limit;
+mod listen;
+mod login;
+mod page;
+mod qr;
+mod report;
+mod router;
+mod serve;
+mod words;
+
+pub use listen::{BindError, bind};
+pub use report::{Report, report};
+pub use serve::serve;
+
+/// Time between two comments on a silent event stream; Heroku's router cuts at 55 s.
+pub const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// What the page shows and whom it lets in.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The app's name, in the title.
+    pub name: String,
+    /// What there is to show.
+    pub snapshot: watch::Receiver<Snapshot>,
+    /// Whom actions go to, by bot name.
+    pub handles: BTreeMap<String, BotHandle>,
+    /// BLACKSKY_ADMIN_TOKEN. `None` or blank: only this machine sees the QR and the actions.
+    pub admin_token: Option<Secret>,
+    /// DYNO is set: requests come through Heroku's router.
+    pub dyno: bool,
+    /// Time between two comments on a silent event stream, [`HEARTBEAT`] outside tests.
+    pub heartbeat: Duration,
+}

@@ -1,0 +1,77 @@
+//! Binds the page's port: the first thing a process does.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+
+/// The port could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another program listens there.
+    #[error(
+        "port {} on {} is in use by another program; stop that program, or choose another port with \
+         `web.port` in blacksky.toml or the variable PORT (0 takes a free one)",
+        .0.port(), .0.ip()
+    )]
+    InUse(SocketAddr),
+    /// The system refuses this port.
+    #[error(
+        "no permission to listen on port {} of {}; choose a port above 1023 with `web.port` in \
+         blacksky.toml or the variable PORT",
+        .0.port(), .0.ip()
+    )]
+    Forbidden(SocketAddr),
+    /// Anything else.
+    #[error(
+        "cannot listen on {address}; choose another port with `web.port` in blacksky.toml or the variable PORT"
+    )]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Binds `web.port`: on every interface when a platform gave the port (DYNO or PORT is set), else on
+/// 127.0.0.1 only.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn bind(config: &Config) -> Result<TcpListener, BindError> {
+    let on_platform = config.platform.dyno.is_some() || config.platform.port_from_env;
+    let ip = if on_platform { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    bind_to(SocketAddr::from((ip, config.web.port)))
+}
+
+fn bind_to(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let listen = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    listen().map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
+        _ => BindError::Other { address, source },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_a_way_out() {
+        let first = bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = first.local_addr().unwrap();
+        let error = bind_to(address).unwrap_err();
+        assert!(matches!(error, BindError::InUse(at) if at == address));
+        let message = error.to_string();
+        assert!(message.contains(&address.port().to_string()), "{message}");
+        assert!(message.contains("web.port") && message.contains("PORT"), "{message}");
+    }
+}

@@ -1,0 +1,278 @@
+//! The page: server-rendered HTML with one inline script that swaps in what changes.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::http::HeaderValue;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+
+use super::access::{Access, Denial, Proof};
+use super::qr;
+use super::router::SET_TOKEN;
+use super::words::{Tone, Words, words};
+use crate::link::LinkState;
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot};
+
+const STYLE: &str = include_str!("../../templates/page.css");
+const SCRIPT: &str = include_str!("../../templates/page.js");
+
+/// The whole page for this visitor.
+pub fn page(name: &str, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
+    let page = Page {
+        name,
+        style: STYLE,
+        script: SCRIPT,
+        version: env!("CARGO_PKG_VERSION"),
+        build: build(),
+        now_ms: now.timestamp_millis(),
+        live: live(snapshot, access, now),
+        sign_in: SignIn::of(access),
+        set_token: SET_TOKEN,
+        can_sign_out: access == Access::Admin(Proof::Cookie),
+    };
+    rendered(&page)
+}
+
+/// The part of the page that changes.
+pub fn live(snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
+    let admin = access.is_admin();
+    rendered(&Live {
+        simulator: snapshot.simulator.as_deref(),
+        stopping: snapshot.stopping,
+        started: Moment::past(snapshot.started_at, now),
+        database: DatabaseCard::of(&snapshot.database),
+        bots: snapshot.bots.iter().map(|(name, bot)| BotCard::of(name, bot, admin, now)).collect(),
+        admin,
+    })
+}
+
+/// Which page this program serves: an open page of another build loads itself anew.
+pub fn build() -> &'static str {
+    static BUILD: LazyLock<String> = LazyLock::new(|| {
+        let mut digest = Sha256::new();
+        for part in [env!("CARGO_PKG_VERSION"), STYLE, SCRIPT] {
+            digest.update(part);
+        }
+        BASE64_STANDARD.encode(&digest.finalize()[..9])
+    });
+    &BUILD
+}
+
+/// Allows our own style and script by their hashes and nothing else.
+pub fn content_security_policy() -> HeaderValue {
+    static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+        let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; \
+             img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            hash(STYLE),
+            hash(SCRIPT)
+        );
+        HeaderValue::try_from(policy).expect("base64 and ASCII words are a header value")
+    });
+    POLICY.clone()
+}
+
+fn rendered(template: &impl Template) -> String {
+    // Writing to a String fails only when a value's Display does, and ours do not.
+    template.render().unwrap_or_else(|error| {
+        tracing::error!(%error, "the page could not be rendered");
+        String::from("The page could not be rendered; /status answers still.")
+    })
+}
+
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    name: &'a str,
+    style: &'static str,
+    script: &'static str,
+    version: &'static str,
+    build: &'static str,
+    now_ms: i64,
+    live: String,
+    sign_in: Option<SignIn>,
+    set_token: &'static str,
+    can_sign_out: bool,
+}
+
+#[derive(Template)]
+#[template(path = "live.html")]
+struct Live<'a> {
+    simulator: Option<&'a str>,
+    stopping: bool,
+    started: Moment,
+    database: DatabaseCard<'a>,
+    bots: Vec<BotCard<'a>>,
+    admin: bool,
+}
+
+/// What a visitor without the right is offered.
+struct SignIn {
+    /// A token exists to sign in with.
+    token_is_set: bool,
+    /// Why the last try failed.
+    problem: Option<String>,
+}
+
+impl SignIn {
+    fn of(access: Access) -> Option<Self> {
+        let problem = match access {
+            Access::Admin(_) => return None,
+            Access::Public(Denial::NoTokenSet) => return Some(Self { token_is_set: false, problem: None }),
+            Access::Public(Denial::TokenNeeded) => None,
+            Access::Public(Denial::WrongToken) => Some("This is not the admin token.".to_owned()),
+            Access::Public(Denial::TooManyTries(seconds)) => {
+                Some(format!("Too many wrong tokens. Try again in {seconds} s."))
+            }
+        };
+        Some(Self { token_is_set: true, problem })
+    }
+}
+
+/// A point in time: for the script, and readable without it.
+struct Moment {
+    ms: i64,
+    iso: String,
+    /// "24 Nov, 21:42:05 UTC".
+    clock: String,
+    /// "2 h 14 min", from or until now.
+    span: String,
+}
+
+impl Moment {
+    fn past(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self::new(at, now - at)
+    }
+
+    fn coming(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self::new(at, at - now)
+    }
+
+    fn new(at: DateTime<Utc>, span: TimeDelta) -> Self {
+        Self {
+            ms: at.timestamp_millis(),
+            iso: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            clock: at.format("%-d %b, %H:%M:%S UTC").to_string(),
+            span: span_text(span),
+        }
+    }
+}
+
+/// A length of time in its two largest units; the script's `span` writes the same.
+fn span_text(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    if days > 0 {
+        format!("{days} d {} h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours} h {} min", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes} min {} s", seconds % 60)
+    } else {
+        format!("{seconds} s")
+    }
+}
+
+struct DatabaseCard<'a> {
+    word: &'static str,
+    tone: Tone,
+    text: Option<&'a str>,
+}
+
+impl<'a> DatabaseCard<'a> {
+    fn of(status: &'a DatabaseStatus) -> Self {
+        match status {
+            DatabaseStatus::Starting => Self { word: "Database starting", tone: Tone::Wait, text: None },
+            DatabaseStatus::Ok { kind, warning } => Self {
+                word: database_name(kind),
+                tone: if warning.is_some() { Tone::Wait } else { Tone::Good },
+                text: warning.as_deref(),
+            },
+            DatabaseStatus::Down { problem, .. } => {
+                Self { word: "Database down", tone: Tone::Act, text: Some(problem) }
+            }
+        }
+    }
+}
+
+fn database_name(kind: &'static str) -> &'static str {
+    match kind {
+        "postgresql" => "PostgreSQL",
+        "sqlite" => "SQLite",
+        other => other,
+    }
+}
+
+struct BotCard<'a> {
+    name: &'a str,
+    code: &'static str,
+    reason: Option<&'static str>,
+    words: Words,
+    advice: Option<&'a str>,
+    since: Moment,
+    open: Option<Moment>,
+    next: Option<Moment>,
+    last: Option<(&'a Disconnect, Moment)>,
+    pairing: Pairing,
+    bot: &'a BotStatus,
+}
+
+/// What the place of the QR shows.
+enum Pairing {
+    /// The bot is not pairing.
+    None,
+    /// The code and its end.
+    Shown(String, Moment),
+    /// The next code is on its way.
+    Waiting,
+    /// This visitor may not see it.
+    Hidden,
+}
+
+impl<'a> BotCard<'a> {
+    fn of(name: &'a str, bot: &'a BotStatus, admin: bool, now: DateTime<Utc>) -> Self {
+        let words = words(bot.state);
+        Self {
+            name,
+            code: bot.state.name(),
+            reason: match bot.state {
+                LinkState::Parked(why) => Some(why.name()),
+                _ => None,
+            },
+            advice: bot.advice.as_deref().or(words.advice),
+            words,
+            since: Moment::past(bot.since, now),
+            open: bot.open_since.filter(|_| bot.state == LinkState::Open).map(|at| Moment::past(at, now)),
+            next: bot.next_attempt_at.map(|at| Moment::coming(at, now)),
+            last: bot.last_disconnect.as_ref().map(|last| (last, Moment::past(last.at, now))),
+            pairing: pairing(bot, admin, now),
+            bot,
+        }
+    }
+
+    fn is_backing_off(&self) -> bool {
+        self.bot.state == LinkState::BackingOff
+    }
+}
+
+fn pairing(bot: &BotStatus, admin: bool, now: DateTime<Utc>) -> Pairing {
+    if bot.state != LinkState::Pairing {
+        return Pairing::None;
+    }
+    if !admin {
+        return Pairing::Hidden;
+    }
+    let fresh = bot.qr.as_ref().filter(|code| code.expires_at > now);
+    match fresh.and_then(|code| Some((qr::svg(&code.payload)?, code.expires_at))) {
+        Some((svg, expiry)) => Pairing::Shown(svg, Moment::coming(expiry, now)),
+        None => Pairing::Waiting,
+    }
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

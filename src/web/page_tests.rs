@@ -1,0 +1,128 @@
+use super::*;
+use crate::link::state::Parked;
+use crate::runtime::clock;
+use crate::runtime::status::{Board, Qr};
+
+const ADMIN: Access = Access::Admin(Proof::ThisMachine);
+const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
+const EVERY_STATE: [LinkState; 15] = [
+    LinkState::Starting,
+    LinkState::WaitingForDatabase,
+    LinkState::Standby,
+    LinkState::Pairing,
+    LinkState::Connecting,
+    LinkState::Open,
+    LinkState::BackingOff,
+    LinkState::LoggedOut,
+    LinkState::Parked(Parked::Conflict),
+    LinkState::Parked(Parked::ClientOutdated),
+    LinkState::Parked(Parked::Refused),
+    LinkState::Parked(Parked::TemporaryBan),
+    LinkState::Parked(Parked::QrExpired),
+    LinkState::Parked(Parked::SessionUnreadable),
+    LinkState::Parked(Parked::PairingBroken),
+];
+
+fn snapshot(change: impl FnOnce(&mut BotStatus)) -> Snapshot {
+    let board = Board::new(clock::now(), None, ["main"].into_iter());
+    board.bot("main", change);
+    board.subscribe().borrow().clone()
+}
+
+#[test]
+fn what_others_wrote_is_escaped() {
+    const EVIL: &str = "</p><script>alert(1)</script>\"'&";
+    let mut snapshot = snapshot(|bot| {
+        bot.advice = Some(EVIL.to_owned());
+        bot.last_disconnect =
+            Some(Disconnect { at: clock::now(), reason: EVIL.to_owned(), text: EVIL.to_owned() });
+    });
+    snapshot.simulator = Some(EVIL.to_owned());
+    snapshot.database = DatabaseStatus::Down { kind: "sqlite", problem: EVIL.to_owned() };
+    let html = page(EVIL, &snapshot, ADMIN, clock::now());
+    assert!(!html.contains("<script>alert"), "{html}");
+    assert_eq!(html.matches("&#60;script&#62;alert(1)").count(), 7, "name twice and five texts");
+    assert_eq!(html.matches("<script>").count(), 1, "only our own");
+}
+
+#[test]
+fn the_qr_is_shown_to_admins_while_it_is_valid() {
+    let now = clock::now();
+    let pairing = |expires_at| {
+        snapshot(|bot| {
+            bot.state = LinkState::Pairing;
+            bot.qr = Some(Qr { payload: "2@secret-of-the-qr".to_owned(), expires_at });
+        })
+    };
+    let valid = pairing(now + TimeDelta::seconds(20));
+    let admin = live(&valid, ADMIN, now);
+    assert!(admin.contains("<svg class=\"qr\"") && admin.contains(">20 s<"), "{admin}");
+
+    for hidden in [
+        live(&valid, PUBLIC, now),
+        live(&valid, Access::Public(Denial::TokenNeeded), now),
+        live(&pairing(now), ADMIN, now),
+    ] {
+        assert!(!hidden.contains("class=\"qr\""), "{hidden}");
+    }
+    let opened = snapshot(|bot| {
+        bot.state = LinkState::Open;
+        bot.qr = Some(Qr { payload: "2@stale".to_owned(), expires_at: now + TimeDelta::seconds(20) });
+    });
+    assert!(!live(&opened, ADMIN, now).contains("class=\"qr\""));
+    assert!(!page("x", &valid, ADMIN, now).contains("secret-of-the-qr"));
+}
+
+#[test]
+fn every_state_has_words_and_actions_are_for_admins() {
+    for state in EVERY_STATE {
+        let snapshot = snapshot(|bot| bot.state = state);
+        let words = words(state);
+        let admin = live(&snapshot, ADMIN, clock::now());
+        assert!(admin.contains(words.word) && admin.contains(state.name()), "{state:?}: {admin}");
+        assert_eq!(admin.contains("action=\"/bots/main/reconnect\""), words.can_reconnect, "{state:?}");
+        assert_eq!(admin.contains("action=\"/bots/main/qr\""), words.can_pair, "{state:?}");
+        assert!(!live(&snapshot, PUBLIC, clock::now()).contains("<form"), "{state:?}");
+        if words.tone == Tone::Act && state != LinkState::Pairing {
+            assert!(words.advice.is_some(), "{state:?} asks a person to act and does not say how");
+        }
+    }
+}
+
+#[test]
+fn advice_of_the_bot_goes_before_ours() {
+    let parked = snapshot(|bot| {
+        bot.state = LinkState::Parked(Parked::Refused);
+        bot.advice = Some("The bot knows better.".to_owned());
+    });
+    let html = live(&parked, ADMIN, clock::now());
+    assert!(html.contains("The bot knows better."));
+    assert!(!html.contains(words(LinkState::Parked(Parked::Refused)).advice.unwrap()));
+}
+
+#[test]
+fn a_visitor_is_told_how_to_get_the_right() {
+    let snapshot = snapshot(|_| {});
+    let none = page("x", &snapshot, PUBLIC, clock::now());
+    assert!(none.contains("heroku config:set BLACKSKY_ADMIN_TOKEN=") && !none.contains("<input"));
+    let needed = page("x", &snapshot, Access::Public(Denial::TokenNeeded), clock::now());
+    assert!(needed.contains("name=\"token\"") && !needed.contains("role=\"alert\""));
+    let wrong = page("x", &snapshot, Access::Public(Denial::WrongToken), clock::now());
+    assert!(wrong.contains("role=\"alert\""));
+    let admin = page("x", &snapshot, ADMIN, clock::now());
+    assert!(!admin.contains("name=\"token\""));
+}
+
+#[test]
+fn spans_have_two_units() {
+    for (seconds, text) in [
+        (-5, "0 s"),
+        (59, "59 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (8040, "2 h 14 min"),
+        (86400 * 3 + 3600 * 4, "3 d 4 h"),
+    ] {
+        assert_eq!(span_text(TimeDelta::seconds(seconds)), text);
+    }
+}

@@ -1,0 +1,124 @@
+//! The JSON of `/status` and `/readyz`; its shape is documented in `docs/status.md`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::link::LinkState;
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot};
+
+/// What anybody may know: no session id, no QR, no personal data.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Version of the program.
+    pub version: &'static str,
+    /// When this report was made.
+    pub now: DateTime<Utc>,
+    /// When the process began.
+    pub started_at: DateTime<Utc>,
+    /// Seconds since then.
+    pub uptime_seconds: u64,
+    /// Address of the simulated WhatsApp, in a build that trusts it.
+    pub simulator: Option<String>,
+    /// Whether the process is ending.
+    pub stopping: bool,
+    /// Whether `/readyz` answers 200.
+    pub ready: bool,
+    /// The database.
+    pub database: DatabaseStatus,
+    /// The enabled bots by name.
+    pub bots: BTreeMap<String, BotReport>,
+}
+
+/// One bot of a [`Report`].
+#[derive(Debug, Clone, Serialize)]
+pub struct BotReport {
+    /// The state's word, such as "backing_off".
+    pub state: &'static str,
+    /// Why, while parked.
+    pub reason: Option<&'static str>,
+    /// When the state was entered.
+    pub since: DateTime<Utc>,
+    /// When the link opened, while it is open.
+    pub open_since: Option<DateTime<Utc>>,
+    /// Seconds the link has been open; 0 when it is not.
+    pub open_seconds: u64,
+    /// What a person should do now.
+    pub advice: Option<String>,
+    /// How the link ended last.
+    pub last_disconnect: Option<Disconnect>,
+    /// Dials since the link was last stable.
+    pub attempt: u32,
+    /// When the next dial is due.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Times the link opened again, in this process.
+    pub reconnects: u64,
+    /// Inbound messages stored by this process.
+    pub messages_in: u64,
+    /// Replies sent by this process.
+    pub messages_out: u64,
+}
+
+/// The report of a snapshot.
+pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        now,
+        started_at: snapshot.started_at,
+        uptime_seconds: seconds_between(snapshot.started_at, now),
+        simulator: snapshot.simulator.clone(),
+        stopping: snapshot.stopping,
+        ready: not_ready(snapshot).is_empty(),
+        database: snapshot.database.clone(),
+        bots: snapshot.bots.iter().map(|(name, bot)| (name.clone(), bot_report(bot, now))).collect(),
+    }
+}
+
+fn bot_report(bot: &BotStatus, now: DateTime<Utc>) -> BotReport {
+    let open_since = bot.open_since.filter(|_| bot.state == LinkState::Open);
+    BotReport {
+        state: bot.state.name(),
+        reason: match bot.state {
+            LinkState::Parked(why) => Some(why.name()),
+            LinkState::Starting
+            | LinkState::WaitingForDatabase
+            | LinkState::Standby
+            | LinkState::Pairing
+            | LinkState::Connecting
+            | LinkState::Open
+            | LinkState::BackingOff
+            | LinkState::LoggedOut => None,
+        },
+        since: bot.since,
+        open_since,
+        open_seconds: open_since.map_or(0, |at| seconds_between(at, now)),
+        advice: bot.advice.clone(),
+        last_disconnect: bot.last_disconnect.clone(),
+        attempt: bot.attempt,
+        next_attempt_at: bot.next_attempt_at,
+        reconnects: bot.reconnects,
+        messages_in: bot.messages_in,
+        messages_out: bot.messages_out,
+    }
+}
+
+/// Why `/readyz` is not 200: the state of each bot whose link is neither open nor another dyno's, by
+/// bot name. Empty when ready. A process that is stopping is not ready.
+pub fn not_ready(snapshot: &Snapshot) -> BTreeMap<&str, &'static str> {
+    let mut reasons: BTreeMap<&str, &'static str> = snapshot
+        .bots
+        .iter()
+        .filter(|(_, bot)| !matches!(bot.state, LinkState::Open | LinkState::Standby))
+        .map(|(name, bot)| (name.as_str(), bot.state.name()))
+        .collect();
+    if snapshot.stopping {
+        // No bot name: names are lower case letters and digits.
+        reasons.insert("(process)", "stopping");
+    }
+    reasons
+}
+
+fn seconds_between(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
+    u64::try_from((to - from).num_seconds()).unwrap_or(0)
+}

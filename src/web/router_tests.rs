@@ -1,0 +1,350 @@
+use std::net::SocketAddr;
+
+use axum::body::{Body, to_bytes};
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+use super::super::access::Peer;
+use super::*;
+use crate::bot::handle::Request as Ask;
+use crate::config::Secret;
+use crate::link::LinkState;
+use crate::link::state::Parked;
+use crate::runtime::status::{Board, Qr};
+
+const TOKEN: &str = "correct horse";
+
+struct Stage {
+    board: Board,
+    asked: mpsc::Receiver<Ask>,
+    router: Router,
+    stop: CancellationToken,
+}
+
+fn stage(token: Option<&str>) -> Stage {
+    let board = Board::new(clock::now(), None, ["main"].into_iter());
+    let (handle, asked) = BotHandle::new();
+    let site = Site {
+        name: "app".to_owned(),
+        snapshot: board.subscribe(),
+        handles: BTreeMap::from([("main".to_owned(), handle)]),
+        admin_token: token.map(Secret::new),
+        dyno: false,
+        heartbeat: super::super::HEARTBEAT,
+    };
+    let stop = CancellationToken::new();
+    Stage { board, asked, router: router(site, stop.clone()), stop }
+}
+
+impl Stage {
+    async fn ask(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(Peer(SocketAddr::from(([127, 0, 0, 1], 9))));
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, uri: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {
+        let response = self.ask("GET", uri, headers, "").await;
+        (response.status(), text(response).await)
+    }
+
+    async fn post(&self, uri: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, String) {
+        let response = self.ask("POST", uri, headers, body).await;
+        (response.status(), text(response).await)
+    }
+}
+
+async fn text(response: Response) -> String {
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+const LOCAL: (&str, &str) = ("host", "localhost:3000");
+const OWN: (&str, &str) = ("origin", "http://localhost:3000");
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+#[tokio::test]
+async fn every_answer_carries_the_protecting_headers() {
+    let stage = stage(None);
+    for (method, uri) in
+        [("GET", "/"), ("GET", "/status"), ("GET", "/nothing"), ("POST", "/login"), ("PUT", "/")]
+    {
+        let response = stage.ask(method, uri, &[LOCAL], "").await;
+        let header =
+            |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header("x-frame-options").as_deref(), Some("DENY"), "{method} {uri}");
+        assert_eq!(header("x-content-type-options").as_deref(), Some("nosniff"));
+        assert_eq!(header("referrer-policy").as_deref(), Some("same-origin"));
+        assert_eq!(header("cache-control").as_deref(), Some("no-store"));
+        let policy = header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn status_speaks_json_to_programs_and_html_to_browsers() {
+    let stage = stage(None);
+    stage.board.bot("main", |bot| {
+        bot.state = LinkState::Pairing;
+        bot.qr = Some(Qr {
+            payload: "2@qr-payload".into(),
+            expires_at: clock::now() + chrono::TimeDelta::hours(1),
+        });
+        bot.messages_in = 7;
+    });
+    for accept in [None, Some("*/*"), Some("application/json"), Some("application/json, text/html;q=0.5")] {
+        let mut headers = vec![LOCAL];
+        headers.extend(accept.map(|accept| ("accept", accept)));
+        let (status, body) = stage.get("/status", &headers).await;
+        assert_eq!(status, StatusCode::OK);
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(json["bots"]["main"]["state"], "pairing");
+        assert_eq!(json["bots"]["main"]["messages_in"], 7);
+        assert_eq!(json["ready"], false);
+        assert!(!body.contains("qr-payload"), "{body}");
+    }
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let (_, body) = stage.get("/status", &[LOCAL, ("accept", browser)]).await;
+    assert!(body.starts_with("<!doctype html>"), "{body}");
+}
+
+#[tokio::test]
+async fn the_keys_of_status_are_those_of_its_document() {
+    let stage = stage(None);
+    stage.board.bot("main", |bot| {
+        bot.last_disconnect = Some(crate::runtime::status::Disconnect {
+            at: clock::now(),
+            reason: "silence".into(),
+            text: "x".into(),
+        });
+    });
+    let (_, body) = stage.get("/status", &[]).await;
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let document = include_str!("../../docs/status.md");
+    let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    keys.extend(json["bots"]["main"].as_object().unwrap().keys());
+    keys.extend(json["bots"]["main"]["last_disconnect"].as_object().unwrap().keys());
+    for key in keys {
+        assert!(document.contains(&format!("`{key}`")), "docs/status.md does not mention `{key}`");
+    }
+}
+
+#[tokio::test]
+async fn ready_when_every_link_is_open_or_anothers() {
+    let stage = stage(None);
+    let states = [
+        (LinkState::Starting, 503),
+        (LinkState::Pairing, 503),
+        (LinkState::Parked(Parked::Conflict), 503),
+        (LinkState::Open, 200),
+        (LinkState::Standby, 200),
+    ];
+    for (state, expected) in states {
+        stage.board.bot("main", |bot| bot.state = state);
+        let (status, body) = stage.get("/readyz", &[]).await;
+        assert_eq!(status.as_u16(), expected, "{state:?} {body}");
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(json["ready"], expected == 200);
+        if expected == 503 {
+            assert_eq!(json["reasons"]["main"], state.name());
+        }
+        assert_eq!(stage.get("/healthz", &[]).await.0, StatusCode::OK);
+    }
+    stage.board.update(|snapshot| snapshot.stopping = true);
+    assert_eq!(stage.get("/readyz", &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn actions_reach_the_bot_from_this_machine_only_with_our_origin() {
+    let mut stage = stage(None);
+    assert_eq!(stage.post("/bots/main/reconnect", &[LOCAL, OWN], "").await.0, StatusCode::ACCEPTED);
+    assert_eq!(stage.asked.try_recv(), Ok(Ask::ReconnectNow));
+    let html = ("accept", "text/html");
+    assert_eq!(stage.post("/bots/main/qr", &[LOCAL, OWN, html], "").await.0, StatusCode::SEE_OTHER);
+    assert_eq!(stage.asked.try_recv(), Ok(Ask::ShowNewQr));
+
+    assert_eq!(stage.post("/bots/other/qr", &[LOCAL, OWN], "").await.0, StatusCode::NOT_FOUND);
+    for headers in [&[LOCAL][..], &[LOCAL, ("origin", "https://evil.example")], &[LOCAL, ("origin", "null")]]
+    {
+        let (status, body) = stage.post("/bots/main/reconnect", headers, "").await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{headers:?} {body}");
+        assert!(body.contains("Origin"), "{body}");
+    }
+    let through_a_proxy = [LOCAL, OWN, ("x-forwarded-for", "192.0.2.1")];
+    let (status, body) = stage.post("/bots/main/reconnect", &through_a_proxy, "").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(body.contains("heroku config:set BLACKSKY_ADMIN_TOKEN="), "{body}");
+    assert_eq!(stage.get("/bots/main/reconnect", &[LOCAL]).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_bot_that_has_ended_is_a_503() {
+    let mut stage = stage(None);
+    stage.asked.close();
+    let (status, _) = stage.post("/bots/main/qr", &[LOCAL, OWN], "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn the_token_signs_a_browser_in_and_out() {
+    let mut stage = stage(Some(TOKEN));
+    let (_, before) = stage.get("/", &[LOCAL]).await;
+    assert!(before.contains("action=\"/login\""));
+    assert_eq!(stage.post("/bots/main/qr", &[LOCAL, OWN], "").await.0, StatusCode::FORBIDDEN);
+
+    let foreign =
+        stage.post("/login", &[LOCAL, FORM, ("origin", "https://evil.example")], "token=correct+horse").await;
+    assert_eq!(foreign.0, StatusCode::FORBIDDEN);
+    let wrong = stage.post("/login", &[LOCAL, OWN, FORM], "token=wrong").await;
+    assert_eq!(wrong.0, StatusCode::FORBIDDEN);
+    assert!(wrong.1.contains("This is not the admin token."));
+
+    let response = stage.ask("POST", "/login", &[LOCAL, OWN, FORM], "token=correct+horse").await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let cookie = response.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("Secure") && !cookie.contains("horse"), "{cookie}");
+
+    let pair = cookie.split(';').next().unwrap();
+    let (_, after) = stage.get("/", &[LOCAL, ("cookie", pair)]).await;
+    assert!(after.contains("Sign out") && !after.contains("action=\"/login\""));
+    assert_eq!(
+        stage.post("/bots/main/qr", &[LOCAL, OWN, ("cookie", pair)], "").await.0,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(stage.asked.try_recv(), Ok(Ask::ShowNewQr));
+    // A foreign page can make the browser send the cookie, not our Origin.
+    assert_eq!(stage.post("/bots/main/qr", &[LOCAL, ("cookie", pair)], "").await.0, StatusCode::FORBIDDEN);
+    let bearer = ("authorization", "Bearer correct horse");
+    assert_eq!(stage.post("/bots/main/reconnect", &[LOCAL, bearer], "").await.0, StatusCode::ACCEPTED);
+
+    let https = [LOCAL, OWN, FORM, ("x-forwarded-proto", "https")];
+    let response = stage.ask("POST", "/login", &https, "token=correct+horse").await;
+    assert!(response.headers()["set-cookie"].to_str().unwrap().contains("; Secure"));
+    let response = stage.ask("POST", "/logout", &[LOCAL, OWN], "").await;
+    assert!(response.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn wrong_tokens_end_in_429_and_bad_forms_in_a_4xx() {
+    let stage = stage(Some(TOKEN));
+    for body in ["", "token", "nonsense=1", "%zz=%"] {
+        let (status, _) = stage.post("/login", &[LOCAL, OWN, FORM], body).await;
+        assert!(status.is_client_error(), "{body}: {status}");
+    }
+    let (status, _) =
+        stage.post("/login", &[LOCAL, OWN, FORM], &format!("token={}", "x".repeat(BODY_LIMIT))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let mut last = StatusCode::OK;
+    for _ in 0..6 {
+        last = stage.post("/login", &[LOCAL, OWN, FORM], "token=wrong").await.0;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    let response = stage.ask("POST", "/login", &[LOCAL, OWN, FORM], "token=correct+horse").await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(response.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn without_a_token_login_says_how_to_set_one() {
+    let (status, body) = stage(None).post("/login", &[LOCAL, OWN, FORM], "token=x").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(body.contains("heroku config:set BLACKSKY_ADMIN_TOKEN="), "{body}");
+}
+
+/// The next piece of a stream; paused time runs on its own while this waits.
+async fn piece(
+    body: &mut (impl StreamExt<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
+) -> Option<String> {
+    let bytes = body.next().await?.unwrap();
+    Some(String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_begins_with_the_present_follows_changes_and_never_falls_silent() {
+    let stage = stage(None);
+    let response = stage.ask("GET", "/events", &[LOCAL], "").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body().into_data_stream();
+    let first = piece(&mut body).await.unwrap();
+    assert!(
+        first.starts_with("event: status\ndata: {") && first.contains("\"state\":\"starting\""),
+        "{first}"
+    );
+
+    stage.board.bot("main", |bot| bot.state = LinkState::Open);
+    let second = piece(&mut body).await.unwrap();
+    assert!(second.contains("\"state\":\"open\""), "{second}");
+
+    let quiet = tokio::time::Instant::now();
+    for _ in 0..3 {
+        assert_eq!(piece(&mut body).await.unwrap(), ":\n\n");
+    }
+    assert_eq!(quiet.elapsed().as_secs(), 60, "a comment every 20 s");
+
+    stage.stop.cancel();
+    assert_eq!(piece(&mut body).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_changes_is_seen_as_few_events_that_end_with_the_last() {
+    let stage = stage(None);
+    let mut body = stage.ask("GET", "/events", &[LOCAL], "").await.into_body().into_data_stream();
+    piece(&mut body).await.unwrap();
+    let mut events = 0;
+    let mut seen = String::new();
+    for n in 1..=1000 {
+        stage.board.bot("main", |bot| bot.messages_in = n);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        if let Ok(Some(event)) = tokio::time::timeout(Duration::ZERO, piece(&mut body)).await {
+            events += 1;
+            seen = event;
+        }
+    }
+    while !seen.contains("\"messages_in\":1000") {
+        seen = piece(&mut body).await.unwrap();
+        events += 1;
+    }
+    assert!((2..=8).contains(&events), "{events} events in a second");
+}
+
+#[tokio::test]
+async fn the_qr_streams_to_admins_only() {
+    for (token, headers, shown) in [
+        (None, vec![LOCAL], true),
+        (None, vec![LOCAL, ("via", "1.1 vegur")], false),
+        (Some(TOKEN), vec![LOCAL], false),
+        (Some(TOKEN), vec![LOCAL, ("authorization", "Bearer correct horse")], true),
+    ] {
+        let stage = stage(token);
+        stage.board.bot("main", |bot| {
+            bot.state = LinkState::Pairing;
+            bot.qr =
+                Some(Qr { payload: "2@x".into(), expires_at: clock::now() + chrono::TimeDelta::hours(1) });
+        });
+        let mut body =
+            stage.ask("GET", "/events?view=page", &headers, "").await.into_body().into_data_stream();
+        let event = piece(&mut body).await.unwrap();
+        assert_eq!(event.contains("<svg class=\\\"qr\\\""), shown, "{headers:?}");
+    }
+    assert_eq!(stage(None).get("/events?view=other", &[]).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn streams_are_limited_and_their_places_come_free() {
+    let stage = stage(None);
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        open.push(stage.ask("GET", "/events", &[], "").await);
+    }
+    assert_eq!(stage.get("/events", &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(stage.get("/status", &[]).await.0, StatusCode::OK);
+    drop(open);
+    assert_eq!(stage.ask("GET", "/events", &[], "").await.status(), StatusCode::OK);
+}
