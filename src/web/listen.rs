@@ -24,6 +24,9 @@ pub enum BindError {
         .0.port(), .0.ip()
     )]
     Forbidden(SocketAddr),
+    /// The bound socket itself does not work.
+    #[error("the web port's socket cannot be used: {0}")]
+    Socket(#[from] io::Error),
     /// Anything else.
     #[error(
         "cannot listen on {address}; choose another port with `web.port` in blacksky.toml or the variable PORT"
@@ -39,21 +42,16 @@ pub enum BindError {
 /// Binds `web.port`: on every interface when a platform gave the port (DYNO or PORT is set), else on
 /// 127.0.0.1 only.
 ///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn bind(config: &Config) -> Result<TcpListener, BindError> {
+/// # Errors
+/// The port is in use, forbidden, or the system has no socket left.
+pub async fn bind(config: &Config) -> Result<TcpListener, BindError> {
     let on_platform = config.platform.dyno.is_some() || config.platform.port_from_env;
     let ip = if on_platform { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-    bind_to(SocketAddr::from((ip, config.web.port)))
+    bind_to(SocketAddr::from((ip, config.web.port))).await
 }
 
-fn bind_to(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let listen = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
-    listen().map_err(|source| match source.kind() {
+async fn bind_to(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
         io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
         _ => BindError::Other { address, source },
@@ -66,9 +64,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_a_way_out() {
-        let first = bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let first = bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         let address = first.local_addr().unwrap();
-        let error = bind_to(address).unwrap_err();
+        let error = bind_to(address).await.unwrap_err();
         assert!(matches!(error, BindError::InUse(at) if at == address));
         let message = error.to_string();
         assert!(message.contains(&address.port().to_string()), "{message}");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::bot::handle::BotHandle;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::runtime::status::Snapshot;
 
 mod access;
@@ -50,4 +50,22 @@ pub struct Site {
     pub dyno: bool,
     /// Time between two comments on a silent event stream, [`HEARTBEAT`] outside tests.
     pub heartbeat: Duration,
+}
+
+impl Site {
+    /// The site of a config.
+    pub fn new(
+        config: &Config,
+        snapshot: watch::Receiver<Snapshot>,
+        handles: BTreeMap<String, BotHandle>,
+    ) -> Self {
+        Self {
+            name: config.app.name.clone(),
+            snapshot,
+            handles,
+            admin_token: config.web.admin_token.clone(),
+            dyno: config.platform.dyno.is_some(),
+            heartbeat: HEARTBEAT,
+        }
+    }
 }

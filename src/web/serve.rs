@@ -29,12 +29,12 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// Most headers of a request.
 const HEADERS: usize = 64;
 /// How long open connections may take to end once told to.
-const STOP_DEADLINE: Duration = Duration::from_secs(3);
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Serves the site until `stop`; then open streams end, answers under way are finished, and it returns
-/// after at most three seconds.
+/// after at most two seconds.
 pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
     let router = router(site, stop.clone());
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
