@@ -1,2 +1,4 @@
 pub mod blacksky;
+pub mod browser;
 pub mod eventually;
+pub mod site;

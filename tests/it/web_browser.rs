@@ -1,0 +1,236 @@
+//! The page in a real browser.
+
+use blacksky::bot::handle::Request;
+use blacksky::link::LinkState;
+use blacksky::link::state::Parked;
+use blacksky::runtime::clock;
+use blacksky::runtime::status::{DatabaseStatus, Disconnect, Qr};
+use chrono::TimeDelta;
+
+use crate::support::browser::{Browser, SOON};
+use crate::support::eventually::eventually;
+use crate::support::site::TestSite;
+
+/// As long as a real one.
+fn payload(round: u32) -> String {
+    format!(
+        "2@{round:02}{},{}=,{}=,{}=",
+        "kQ9vT3xPzL7mWb2N".repeat(5),
+        "hG4c".repeat(10),
+        "aB8r".repeat(10),
+        "Zy1u".repeat(10)
+    )
+}
+
+fn show_qr(site: &TestSite, round: u32) {
+    site.board.bot("main", |bot| {
+        bot.state = LinkState::Pairing;
+        bot.qr = Some(Qr { payload: payload(round), expires_at: clock::now() + TimeDelta::seconds(20) });
+    });
+}
+
+fn open(site: &TestSite) {
+    site.board.bot("main", |bot| {
+        bot.state = LinkState::Open;
+        bot.since = clock::now() - TimeDelta::minutes(134);
+        bot.open_since = Some(bot.since);
+        bot.qr = None;
+        bot.last_disconnect = None;
+        bot.messages_in = 1284;
+        bot.messages_out = 1279;
+        bot.attempt = 0;
+    });
+}
+
+fn back_off(site: &TestSite, wait: TimeDelta) {
+    site.board.bot("main", |bot| {
+        bot.state = LinkState::BackingOff;
+        bot.since = clock::now();
+        bot.open_since = None;
+        bot.attempt = 3;
+        bot.reconnects = 2;
+        bot.next_attempt_at = Some(clock::now() + wait);
+        bot.last_disconnect = Some(Disconnect {
+            at: clock::now() - TimeDelta::seconds(42),
+            reason: "silence".into(),
+            text: "WhatsApp was silent for 35 s, so the connection was taken for dead.".into(),
+        });
+    });
+}
+
+fn park(site: &TestSite, why: Parked) {
+    site.board.bot("main", |bot| {
+        bot.state = LinkState::Parked(why);
+        bot.since = clock::now();
+        bot.qr = None;
+        bot.open_since = None;
+        bot.next_attempt_at = None;
+    });
+}
+
+async fn until_word(browser: &Browser, word: &str) {
+    let what = format!("the page says {word}");
+    eventually(&what, SOON, async || browser.text(".pill").await.as_deref() == Some(word)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_is_followed_live_from_pairing_to_open_to_backing_off() {
+    let mut site = TestSite::start(None).await;
+    let browser = Browser::start().await;
+    show_qr(&site, 1);
+    browser.open(&site.url("/"), 1280, 900, "light").await;
+    browser.until_scanned(&payload(1)).await;
+    // Lost if the page were loaded anew.
+    browser.run("window.mark = 'same page'").await;
+
+    show_qr(&site, 2);
+    browser.until_scanned(&payload(2)).await;
+    let seconds = "return parseInt(document.querySelector('[data-until]').textContent)";
+    let first = browser.run(seconds).await.as_i64().expect("a countdown");
+    assert!((1..=20).contains(&first), "{first}");
+    eventually("the countdown goes down", SOON, async || browser.run(seconds).await.as_i64() < Some(first))
+        .await;
+
+    open(&site);
+    until_word(&browser, "Connected").await;
+    assert_eq!(browser.text(".big").await.as_deref(), Some("2 h 14 min"));
+    assert_eq!(browser.text("#announce").await.as_deref(), Some("main: Connected"));
+    assert!(browser.scan().await.is_none(), "no QR once the link is open");
+
+    back_off(&site, TimeDelta::seconds(30));
+    until_word(&browser, "Reconnecting").await;
+    let first = browser.run(seconds).await.as_i64().expect("a countdown");
+    assert!((20..=30).contains(&first), "{first}");
+    eventually("the countdown goes down", SOON, async || browser.run(seconds).await.as_i64() < Some(first))
+        .await;
+    assert!(browser.text(".facts").await.expect("facts").contains("silent for 35 s"));
+
+    browser.click("[data-key=reconnect]").await;
+    assert_eq!(site.asked.recv().await, Some(Request::ReconnectNow));
+    browser
+        .until(
+            "the page says so",
+            "return document.querySelector('#toast').textContent === 'Asked to reconnect.'",
+        )
+        .await;
+
+    park(&site, Parked::QrExpired);
+    until_word(&browser, "Stopped").await;
+    browser.click("[data-key=qr]").await;
+    assert_eq!(site.asked.recv().await, Some(Request::ShowNewQr));
+
+    assert_eq!(browser.run("return window.mark").await, "same page");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_outlives_a_restart_of_blacksky() {
+    let site = TestSite::start(None).await;
+    let port = site.address.port();
+    let browser = Browser::start().await;
+    open(&site);
+    browser.open(&site.url("/"), 1280, 900, "light").await;
+    until_word(&browser, "Connected").await;
+    browser.run("window.mark = 'same page'").await;
+
+    drop(site);
+    browser
+        .until("the page says that it is alone", "return !document.querySelector('#offline').hidden")
+        .await;
+    let site = TestSite::start_on(port, None).await;
+    park(&site, Parked::Conflict);
+    until_word(&browser, "Stopped").await;
+    browser.until("the notice is gone", "return document.querySelector('#offline').hidden").await;
+    assert_eq!(browser.run("return window.mark").await, "same page");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_token_a_person_signs_in_to_see_the_qr() {
+    let mut site = TestSite::start(Some("correct horse")).await;
+    let browser = Browser::start().await;
+    show_qr(&site, 1);
+    browser.open(&site.url("/"), 390, 844, "dark").await;
+    until_word(&browser, "Ready to pair").await;
+    assert!(browser.text(".hint").await.expect("a hint").contains("sign in"));
+    assert!(browser.scan().await.is_none());
+
+    for (token, word) in [("wrong", "This is not the admin token."), ("correct horse", "")] {
+        let form = browser.client.form(fantoccini::Locator::Css(".signin form")).await.expect("a form");
+        form.set_by_name("token", token).await.expect("a field");
+        browser.click(".signin button").await;
+        if !word.is_empty() {
+            eventually("the page says no", SOON, async || {
+                browser.text(".problem").await.as_deref() == Some(word)
+            })
+            .await;
+        }
+    }
+    browser.until_scanned(&payload(1)).await;
+    assert!(browser.run("return document.cookie").await.as_str().expect("text").is_empty(), "HttpOnly");
+
+    park(&site, Parked::QrExpired);
+    until_word(&browser, "Stopped").await;
+    browser.click("[data-key=qr]").await;
+    assert_eq!(site.asked.recv().await, Some(Request::ShowNewQr));
+    browser.click(".top button").await;
+    browser.until("signed out", "return document.querySelector('#token') !== null").await;
+}
+
+/// With BLACKSKY_PICTURES=FOLDER the pictures are kept there, for people to look at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
+    let site = TestSite::start(None).await;
+    let browser = Browser::start().await;
+    let folder = std::env::var_os("BLACKSKY_PICTURES").map(std::path::PathBuf::from);
+    site.board.update(|snapshot| {
+        snapshot.database = DatabaseStatus::Ok { kind: "postgresql", warning: None };
+        snapshot.started_at = clock::now() - TimeDelta::hours(3);
+    });
+    type Scene = fn(&TestSite);
+    let scenes: [(&str, Scene); 5] = [
+        ("pairing", |site| show_qr(site, 1)),
+        ("open", open),
+        ("backing-off", |site| back_off(site, TimeDelta::seconds(25))),
+        ("parked", |site| park(site, Parked::ClientOutdated)),
+        ("hostile", |site| {
+            site.board.update(|snapshot| {
+                snapshot.simulator = Some("<img src=x onerror=window.evil=1>".into());
+                snapshot.stopping = true;
+                let problem = format!("{}<script>window.evil=1</script>", "unbroken".repeat(40));
+                snapshot.database = DatabaseStatus::Down { kind: "sqlite", problem };
+            });
+            site.board.bot("main", |bot| {
+                bot.advice = Some("<svg onload=window.evil=1>".repeat(5));
+                bot.messages_in = u64::MAX;
+                bot.messages_out = u64::MAX;
+                bot.reconnects = u64::MAX;
+                let text = format!("<img src=x onerror=window.evil=1>{}", "x".repeat(300));
+                bot.last_disconnect = Some(Disconnect { at: clock::now(), reason: "r".repeat(200), text });
+            });
+        }),
+    ];
+    for (name, scene) in scenes {
+        for (width, height) in [(1280, 800), (390, 844)] {
+            for scheme in ["light", "dark"] {
+                scene(&site);
+                browser.open(&site.url("/"), width, height, scheme).await;
+                let overflow =
+                    "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+                assert_eq!(browser.run(overflow).await, 0, "{name} at {width}");
+                // The stream swaps the same texts in again as HTML.
+                scene(&site);
+                site.board.bot("main", |bot| bot.attempt += 1);
+                assert_eq!(
+                    browser.run("return window.evil ?? null").await,
+                    serde_json::Value::Null,
+                    "{name}"
+                );
+                if let Some(folder) = &folder {
+                    let file = folder.join(format!("{name}-{width}-{scheme}.png"));
+                    std::fs::write(file, browser.picture().await).expect("the folder is there");
+                }
+            }
+        }
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
