@@ -1,1 +1,287 @@
 //! The simulated WhatsApp server.
+//!
+//! It speaks enough of WhatsApp Web multi-device that unmodified clients pair, log in and
+//! exchange encrypted texts with simulated phones, and it can be told to fail in the ways
+//! WhatsApp and networks do. `docs/simulator.md` is for those who test a bot with it.
+//!
+//! One port serves both the clients (`/ws/chat`) and the control API (`/control/…`).
+
+mod account;
+mod blob;
+mod connection;
+mod control;
+mod faults;
+mod handle;
+mod handshake;
+mod identity;
+mod messages;
+mod pairing;
+mod peer;
+mod ratchet;
+mod report;
+mod requests;
+mod stanza;
+mod state;
+mod wire;
+mod world;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use control::{DEFAULT_CONTACT, DEFAULT_PHONE};
+pub use faults::{Action, Fault, StreamErrorChild, When};
+pub use handle::{Handle, TimedOut};
+pub use messages::Error as SendError;
+pub use pairing::Error as ScanError;
+pub use ratchet::{RatchetReport, Reuse};
+pub use report::{Account, Counters, DeviceReport, Event, Received, Sent, What};
+
+use identity::ServerIdentity;
+use world::{Shared, World};
+
+/// Path of the WebSocket, as on WhatsApp's servers.
+pub const PATH: &str = "/ws/chat";
+/// Time from a connection to its first line.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause between a change and the write of the state file.
+const SAVE_DELAY: Duration = Duration::from_millis(200);
+/// Time that open connections have to end at shutdown.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How to start.
+pub struct Options {
+    /// Where to listen; must be a loopback address.
+    pub listener: TcpListener,
+    /// Folder for keys and accounts; `None` keeps them in memory.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Why the simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can be reached from other machines.
+    #[error("the simulator listens only on loopback, not on {0}")]
+    NotLoopback(SocketAddr),
+    /// The listener does not work.
+    #[error("the simulator cannot listen: {0}")]
+    Listen(#[from] io::Error),
+    /// No keys.
+    #[error("the simulator has no keys: {0}")]
+    Keys(String),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] state::Error),
+}
+
+/// A running simulator. Dropping it stops it without waiting; `shutdown` waits.
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    state_dir: Option<PathBuf>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Starts to listen.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let address = options.listener.local_addr()?;
+        if !address.ip().is_loopback() {
+            return Err(StartError::NotLoopback(address));
+        }
+        options.listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(options.listener)?;
+        let stored = options.state_dir.as_deref().map(state::load).transpose()?.flatten();
+        let world = match stored {
+            Some(world) => world,
+            None => {
+                let identity = ServerIdentity::generate(world::now_seconds())
+                    .map_err(|error| StartError::Keys(error.to_string()))?;
+                World::new(Arc::new(identity))
+            }
+        };
+        let shared = Shared::new(world);
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (to_control, for_control) = mpsc::channel(16);
+        tasks.spawn(accept(listener, to_control, Arc::clone(&shared), stop.clone(), tasks.clone()));
+        let control = control::router(Handle(Arc::clone(&shared)));
+        let incoming = Incoming { streams: for_control, address };
+        tasks.spawn({
+            let stop = stop.clone();
+            async move {
+                let served = axum::serve(incoming, control).with_graceful_shutdown(stop.cancelled_owned());
+                if let Err(error) = served.await {
+                    tracing::error!(%error, "simulator: the control API ended");
+                }
+            }
+        });
+        if let Some(folder) = &options.state_dir {
+            save(&shared, folder)?;
+            tasks.spawn(keep_saved(Arc::clone(&shared), folder.clone(), stop.clone()));
+        }
+        tasks.close();
+        Ok(Self { address, shared, state_dir: options.state_dir, stop, tasks })
+    }
+
+    /// Where clients connect: `ws://127.0.0.1:PORT/ws/chat`.
+    pub fn url(&self) -> String {
+        format!("ws://{}{PATH}", self.address)
+    }
+
+    /// Where the control API is: `http://127.0.0.1:PORT/control`.
+    pub fn control_url(&self) -> String {
+        format!("http://{}/control", self.address)
+    }
+
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same operations as the control API, in process.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Closes all connections, ends all tasks and writes the state.
+    pub async fn shutdown(self) -> Result<(), StartError> {
+        self.stop.cancel();
+        if timeout(STOP_DEADLINE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("simulator: some connections did not end in time");
+        }
+        if let Some(folder) = &self.state_dir {
+            save(&self.shared, folder)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Accepts connections and tells clients from the control API by their first line.
+async fn accept(
+    listener: tokio::net::TcpListener,
+    to_control: mpsc::Sender<TcpStream>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely; it passes.
+                    tracing::warn!(%error, "simulator: accept failed");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let (to_control, shared, stop) = (to_control.clone(), Arc::clone(&shared), stop.clone());
+        tasks.spawn(async move {
+            let sort = timeout(REQUEST_DEADLINE, is_client(&stream));
+            let client = tokio::select! {
+                () = stop.cancelled() => return,
+                sorted = sort => match sorted {
+                    Ok(Ok(client)) => client,
+                    Ok(Err(_)) | Err(_) => return,
+                },
+            };
+            if client {
+                connection::serve(stream, shared, stop).await;
+            } else {
+                // The control API is gone only when the server stops.
+                let _ = to_control.send(stream).await;
+            }
+        });
+    }
+}
+
+/// Looks at the first bytes without taking them.
+async fn is_client(stream: &TcpStream) -> io::Result<bool> {
+    const CLIENT: &[u8] = b"GET /ws/";
+    let mut start = [0; CLIENT.len()];
+    loop {
+        stream.readable().await?;
+        let n = stream.peek(&mut start).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if start[..n] != CLIENT[..n] {
+            return Ok(false);
+        }
+        if n == CLIENT.len() {
+            return Ok(true);
+        }
+        // The rest of the line is on its way; `readable` would return at once.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Feeds the control API with the connections that are for it.
+struct Incoming {
+    streams: mpsc::Receiver<TcpStream>,
+    address: SocketAddr,
+}
+
+impl Listener for Incoming {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        match self.streams.recv().await {
+            Some(stream) => (stream, self.address),
+            // The server is stopping, which ends this future.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+fn save(shared: &Shared, folder: &std::path::Path) -> Result<(), state::Error> {
+    match shared.read(state::encode) {
+        Ok(content) => state::write(folder, &content),
+        Err(source) => Err(state::Error::Parse { path: folder.to_owned(), source }),
+    }
+}
+
+/// Writes the state after changes, at most once per [`SAVE_DELAY`].
+async fn keep_saved(shared: Arc<Shared>, folder: PathBuf, stop: CancellationToken) {
+    let mut changes = shared.changes();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SAVE_DELAY) => {}
+        }
+        changes.mark_unchanged();
+        let (shared, folder) = (Arc::clone(&shared), folder.clone());
+        let saved = tokio::task::spawn_blocking(move || save(&shared, &folder)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::error!(%error, "simulator: the state was not saved");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The task of one client connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::sync::CancellationToken;
+
+use super::faults::Action;
+use super::handshake::{Handshake, Step};
+use super::wire::{self, MAX_FRAME, MAX_HANDSHAKE_FRAME, Reader, Transport};
+use super::world::{ConnectionId, Out, Shared};
+
+/// Time from the dial to the end of the handshake.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
+/// Time that a client has to answer a WebSocket close.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How a connection ended, for the log.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("closed by the client")]
+    Client,
+    #[error("closed by the simulator")]
+    Server,
+    #[error("the simulator stops")]
+    Stop,
+    #[error("the transport failed: {0}")]
+    Transport(#[from] Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("no handshake within {} s", HANDSHAKE_DEADLINE.as_secs())]
+    Slow,
+    #[error("{0}")]
+    Wire(#[from] wire::Error),
+    #[error("{0}")]
+    Handshake(#[from] super::handshake::Error),
+    #[error("a text frame where only binary ones belong")]
+    Text,
+}
+
+impl End {
+    /// Whether the client sent something that makes no sense.
+    fn garbage(&self) -> bool {
+        matches!(self, Self::Wire(_) | Self::Handshake(_) | Self::Text)
+    }
+}
+
+/// Serves a TCP connection whose request asks for the WebSocket, until it ends.
+pub async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+    let (out, orders) = mpsc::unbounded_channel();
+    let (id, fault) = shared.with(|world| world.dialled(out));
+    let end = run(stream, id, fault, orders, &shared, &stop).await;
+    if end.garbage() {
+        tracing::warn!(connection = id, reason = %end, "simulator: a client spoke garbage and was closed");
+    } else {
+        tracing::debug!(connection = id, reason = %end, "simulator: connection over");
+    }
+    shared.with(|world| world.closed(id, &end.to_string(), end.garbage()));
+}
+
+async fn run(
+    stream: TcpStream,
+    id: ConnectionId,
+    fault: Option<Action>,
+    mut orders: mpsc::UnboundedReceiver<Out>,
+    shared: &Shared,
+    stop: &CancellationToken,
+) -> End {
+    let deadline = Instant::now() + HANDSHAKE_DEADLINE;
+    let mut status = None;
+    match fault {
+        None => {}
+        Some(Action::Http { status: code }) => status = StatusCode::from_u16(code).ok(),
+        Some(Action::Silence) => {
+            if let Some(end) = silence(&stream, &mut orders, stop).await {
+                return end;
+            }
+        }
+        Some(Action::Reset) => return reset(&stream),
+        Some(_) => return End::Server,
+    }
+    // The request is answered at once, so a slow reader of small packets is not worth a delay.
+    let _ = stream.set_nodelay(true);
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(2 * MAX_FRAME))
+        .max_frame_size(Some(2 * MAX_FRAME));
+    #[allow(clippy::result_large_err, reason = "the type is tungstenite's")]
+    let answer = |_: &Request, response: Response| match status {
+        None => Ok(response),
+        Some(status) => {
+            let mut refusal = ErrorResponse::new(None);
+            *refusal.status_mut() = status;
+            Err(refusal)
+        }
+    };
+    let upgrade = tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(config));
+    let socket = tokio::select! {
+        () = stop.cancelled() => return End::Stop,
+        upgraded = tokio::time::timeout_at(deadline, upgrade) => match upgraded {
+            Err(_) => return End::Slow,
+            Ok(Err(_)) if status.is_some() => return End::Server,
+            Ok(Err(error)) => return End::Transport(Box::new(error)),
+            Ok(Ok(socket)) => socket,
+        },
+    };
+    let mut link = Link {
+        socket,
+        reader: Reader::default(),
+        stage: Stage::Handshake(Box::new(Handshake::new(shared.read(|world| world.identity())))),
+    };
+    let end = link.run(id, deadline, &mut orders, shared, stop).await;
+    if matches!(end, End::Server | End::Stop) || end.garbage() {
+        // Dropping a socket with unread bytes resets it, and the last stanza would be lost.
+        let _ = timeout(CLOSE_DEADLINE, async {
+            link.socket.close(None).await.ok()?;
+            while let Some(Ok(_)) = link.socket.next().await {}
+            Some(())
+        })
+        .await;
+    }
+    // A reset sets no end of its own: the order has done it already.
+    end
+}
+
+/// Holds the socket without reading or writing; `None` when the silence ends.
+async fn silence(
+    stream: &TcpStream,
+    orders: &mut mpsc::UnboundedReceiver<Out>,
+    stop: &CancellationToken,
+) -> Option<End> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Some(End::Stop),
+            order = orders.recv() => match order {
+                None => return Some(End::Stop),
+                Some(Out::Resume) => return None,
+                Some(Out::Reset) => return Some(reset(stream)),
+                Some(Out::Drop) => return Some(End::Server),
+                // What was to be written during the silence never is.
+                Some(Out::Stanza(_) | Out::Close | Out::Silence) => {}
+            },
+        }
+    }
+}
+
+/// Makes the coming drop of the socket a reset.
+fn reset(stream: &TcpStream) -> End {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    End::Server
+}
+
+enum Stage {
+    Handshake(Box<Handshake>),
+    Transport(Transport),
+}
+
+struct Link {
+    socket: WebSocketStream<TcpStream>,
+    reader: Reader,
+    stage: Stage,
+}
+
+impl Link {
+    async fn run(
+        &mut self,
+        id: ConnectionId,
+        deadline: Instant,
+        orders: &mut mpsc::UnboundedReceiver<Out>,
+        shared: &Shared,
+        stop: &CancellationToken,
+    ) -> End {
+        loop {
+            let shaking = matches!(self.stage, Stage::Handshake(_));
+            tokio::select! {
+                // Orders first: a reply is on its way before the next request is read.
+                biased;
+                () = stop.cancelled() => return End::Stop,
+                order = orders.recv() => match self.order(order, orders, stop).await {
+                    Ok(None) => {}
+                    Ok(Some(end)) => return end,
+                    Err(error) => return error,
+                },
+                () = tokio::time::sleep_until(deadline), if shaking => return End::Slow,
+                message = self.socket.next() => {
+                    let bytes = match message {
+                        None => return End::Client,
+                        Some(Err(error)) => return End::Transport(Box::new(error)),
+                        Some(Ok(Message::Binary(bytes))) => bytes,
+                        Some(Ok(Message::Text(_))) => return End::Text,
+                        Some(Ok(Message::Close(_))) => return End::Client,
+                        Some(Ok(_)) => continue,
+                    };
+                    self.reader.feed(&bytes);
+                    if let Err(end) = self.frames(id, shared).await {
+                        return end;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn order(
+        &mut self,
+        order: Option<Out>,
+        orders: &mut mpsc::UnboundedReceiver<Out>,
+        stop: &CancellationToken,
+    ) -> Result<Option<End>, End> {
+        match order {
+            None => Ok(Some(End::Stop)),
+            Some(Out::Stanza(node)) => {
+                if let Stage::Transport(transport) = &mut self.stage {
+                    let frame = transport.seal(&node)?;
+                    self.write(frame).await?;
+                }
+                Ok(None)
+            }
+            Some(Out::Close) => Ok(Some(End::Server)),
+            Some(Out::Drop) => {
+                // A shutdown of the sending side; the close frame afterwards goes nowhere.
+                let _ = SockRef::from(self.socket.get_ref()).shutdown(std::net::Shutdown::Both);
+                Ok(Some(End::Server))
+            }
+            Some(Out::Reset) => Ok(Some(reset(self.socket.get_ref()))),
+            Some(Out::Silence) => Ok(silence(self.socket.get_ref(), orders, stop).await),
+            Some(Out::Resume) => Ok(None),
+        }
+    }
+
+    /// Handles all whole frames that have arrived.
+    async fn frames(&mut self, id: ConnectionId, shared: &Shared) -> Result<(), End> {
+        loop {
+            let limit = match self.stage {
+                Stage::Handshake(_) => MAX_HANDSHAKE_FRAME,
+                Stage::Transport(_) => MAX_FRAME,
+            };
+            let Some(frame) = self.reader.frame(limit)? else { return Ok(()) };
+            match &mut self.stage {
+                Stage::Handshake(handshake) => {
+                    let step = handshake.frame(&frame)?;
+                    if let Some(action) = matches!(step, Step::Reply(_) | Step::Done { reply: Some(_), .. })
+                        .then(|| shared.with(|world| world.before_hello()))
+                        .flatten()
+                    {
+                        shared.with(|world| world.strike(id, &action));
+                        return Ok(());
+                    }
+                    match step {
+                        Step::Reply(reply) => self.write(wire::frame(&reply)?).await?,
+                        Step::Done { reply, client, ciphers } => {
+                            if let Some(reply) = reply {
+                                self.write(wire::frame(&reply)?).await?;
+                            }
+                            self.stage = Stage::Transport(Transport::new(ciphers));
+                            shared.with(|world| world.greeted(id, *client));
+                        }
+                    }
+                }
+                Stage::Transport(transport) => {
+                    let node = transport.open(frame)?;
+                    shared.with(|world| world.stanza(id, &node));
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, frame: Vec<u8>) -> Result<(), End> {
+        self.socket.send(Message::binary(frame)).await.map_err(|error| End::Transport(Box::new(error)))
+    }
+}

@@ -1,0 +1,466 @@
+//! Messages, receipts and acknowledgements.
+
+use std::collections::HashSet;
+
+use wacore_binary::builder::NodeBuilder;
+use wacore_binary::node::Node;
+use wacore_binary::{Jid, marshal};
+use waproto::buffa::{Message as _, MessageField};
+use waproto::whatsapp::Message;
+use waproto::whatsapp::message::{
+    AppStateSyncKey, AppStateSyncKeyData, AppStateSyncKeyFingerprint, AppStateSyncKeyId,
+    AppStateSyncKeyShare, ProtocolMessage, protocol_message,
+};
+
+use super::account::Queued;
+use super::blob::Blob;
+use super::peer::Bundle;
+use super::report::{Received, Sent, What};
+use super::stanza::{self, attr, child_key, child_number};
+use super::world::{ConnectionId, World, now_millis, now_seconds};
+
+/// Times a message is encrypted anew for a client that cannot read it.
+const MAX_RETRIES: u32 = 5;
+
+/// Why a simulated phone cannot send.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The number cannot be one.
+    #[error("a phone number is 5 to 15 digits in international form, without + and leading zeros")]
+    Number,
+    /// The account has no linked device.
+    #[error("the account {0} has no linked device")]
+    NoDevice(String),
+    /// The device's keys do not work.
+    #[error("the message cannot be encrypted for device {device}: {reason}")]
+    Encrypt {
+        /// Which device.
+        device: u16,
+        /// What the Signal library says.
+        reason: String,
+    },
+}
+
+impl World {
+    // ---- from simulated phones to clients ----------------------------------------
+
+    /// The phone of `from` sends a text to every device of the account `to`.
+    pub fn send_text(&mut self, from: &str, to: &str, text: &str) -> Result<String, Error> {
+        self.user(from).ok_or(Error::Number)?;
+        let devices: Vec<u16> =
+            self.users.get(to).map(|user| user.devices.keys().copied().collect()).unwrap_or_default();
+        if devices.is_empty() {
+            return Err(Error::NoDevice(to.to_owned()));
+        }
+        let id = message_id();
+        let plain = Message { conversation: Some(text.to_owned()), ..Default::default() }.encode_to_vec();
+        for device in devices {
+            self.sent.push(Sent {
+                id: id.clone(),
+                from: from.to_owned(),
+                to: to.to_owned(),
+                device,
+                text: text.to_owned(),
+                sent_at: now_millis(),
+                deliveries: 0,
+                acknowledged_at: None,
+                refused: None,
+                retries: 0,
+            });
+            self.counters.messages_sent += 1;
+            self.post(from, to, device, &id, &plain, Envelope::Chat)?;
+        }
+        Ok(id)
+    }
+
+    /// The phone sends its app-state key to a new device, as a real one does after linking.
+    pub(super) fn share_app_state_key(&mut self, number: &str, device: u16) {
+        let Some(user) = self.users.get(number) else { return };
+        let key = AppStateSyncKey {
+            key_id: MessageField::some(AppStateSyncKeyId { key_id: Some(vec![0, 0, 0, 0, 0, 1]) }),
+            key_data: MessageField::some(AppStateSyncKeyData {
+                key_data: Some(user.sync_key.0.clone()),
+                fingerprint: MessageField::some(AppStateSyncKeyFingerprint {
+                    raw_id: Some(user.raw_id),
+                    current_index: Some(u32::from(user.next_device.saturating_sub(1))),
+                    device_indexes: std::iter::once(0)
+                        .chain(user.devices.keys().map(|id| u32::from(*id)))
+                        .collect(),
+                }),
+                timestamp: Some(now_millis()),
+            }),
+        };
+        let message = Message {
+            protocol_message: MessageField::some(ProtocolMessage {
+                r#type: Some(protocol_message::Type::AppStateSyncKeyShare),
+                app_state_sync_key_share: MessageField::some(AppStateSyncKeyShare { keys: vec![key] }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let id = message_id();
+        if let Err(error) = self.post(number, number, device, &id, &message.encode_to_vec(), Envelope::Peer) {
+            tracing::error!(%error, "simulator: the app-state key was not shared");
+        }
+    }
+
+    /// Encrypts for one device, queues, and delivers if it is connected.
+    fn post(
+        &mut self,
+        from: &str,
+        to: &str,
+        device: u16,
+        id: &str,
+        plain: &[u8],
+        envelope: Envelope,
+    ) -> Result<(), Error> {
+        let address = stanza::pn(to, device).to_string();
+        let fail = |reason: String| Error::Encrypt { device, reason };
+        // Its own session is the sender's; a fresh one takes a pre-key of the device.
+        let known = self.users.get(from).is_some_and(|user| user.phone.knows(&address));
+        let bundle = if known { None } else { self.device(to, device).map(|d| d.bundle()) };
+        let sender = self.users.get_mut(from).ok_or(Error::Number)?;
+        if let Some(bundle) = &bundle {
+            sender.phone.begin(&address, bundle).map_err(|e| fail(e.to_string()))?;
+        }
+        let sealed = sender.phone.encrypt(&address, plain).map_err(|e| fail(e.to_string()))?;
+        let mut enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind);
+        if let Envelope::Retry(count) = envelope {
+            enc = enc.attr("count", count);
+        }
+        let mut node = NodeBuilder::new("message")
+            .attr("from", stanza::pn(from, 0))
+            .attr("type", "text")
+            .attr("id", id)
+            .attr("t", now_seconds());
+        node = match envelope {
+            Envelope::Peer => node.attr("category", "peer").attr("push_priority", "high"),
+            _ => node
+                .attr("sender_lid", stanza::lid(&sender.lid, 0))
+                .attr("notify", sender.name.as_str()),
+        };
+        let node = node.children([enc.bytes(sealed.bytes).build()]).build();
+        self.enqueue(to, device, id, node);
+        Ok(())
+    }
+
+    /// Keeps a stanza until the device confirms it, and delivers it if it is connected.
+    fn enqueue(&mut self, number: &str, device: u16, id: &str, node: Node) {
+        let mut encoded = Vec::new();
+        if let Err(error) = marshal::marshal_to_vec(&node, &mut encoded) {
+            tracing::error!(%error, "simulator: a message cannot be encoded");
+            return;
+        }
+        let Some(linked) = self.device(number, device) else { return };
+        linked.confirm(id);
+        linked.queue.push(Queued { id: id.to_owned(), stanza: Blob(encoded) });
+        if let Some(connection) = self.connection_of(number, device) {
+            self.send(connection, node);
+            self.note_delivery(number, device, id);
+        }
+    }
+
+    /// Counts a delivery and says which one it was.
+    pub(super) fn note_delivery(&mut self, number: &str, device: u16, id: &str) -> u32 {
+        match self.sent_entry(number, device, id) {
+            Some(entry) => {
+                entry.deliveries += 1;
+                entry.deliveries
+            }
+            None => 1,
+        }
+    }
+
+    fn sent_entry(&mut self, number: &str, device: u16, id: &str) -> Option<&mut Sent> {
+        // The newest are asked for most.
+        self.sent.iter_mut().rev().find(|s| s.id == id && s.device == device && s.to == number)
+    }
+
+    // ---- from clients ------------------------------------------------------------
+
+    pub(super) fn message(&mut self, connection: ConnectionId, number: &str, device: u16, node: &Node) {
+        let (Some(id), Some(to)) = (attr(node, "id"), stanza::jid(node, "to")) else { return };
+        self.counters.messages_received += 1;
+        let mut envelopes: Vec<(Jid, &Node)> = Vec::new();
+        if let Some(enc) = node.get_optional_child("enc") {
+            envelopes.push((to.clone(), enc));
+        }
+        for entry in
+            node.get_optional_child("participants").map(|p| p.get_children_by_tag("to")).into_iter().flatten()
+        {
+            if let (Some(jid), Some(enc)) = (stanza::jid(entry, "jid"), entry.get_optional_child("enc")) {
+                envelopes.push((jid, enc));
+            }
+        }
+        for (recipient, enc) in envelopes {
+            self.envelope(number, device, &id, &to, &recipient, enc, node);
+        }
+        let ack = NodeBuilder::new("ack")
+            .attr("class", "message")
+            .attr("id", id)
+            .attr("from", to)
+            .attr("t", now_seconds())
+            .build();
+        self.send(connection, ack);
+    }
+
+    /// One encrypted copy of a message.
+    #[allow(clippy::too_many_arguments, reason = "one copy of a message has that many coordinates")]
+    fn envelope(
+        &mut self,
+        number: &str,
+        device: u16,
+        id: &str,
+        to: &Jid,
+        recipient: &Jid,
+        enc: &Node,
+        whole: &Node,
+    ) {
+        let kind = attr(enc, "type").unwrap_or_default();
+        let sealed = stanza::bytes(enc).unwrap_or_default();
+        let sender = stanza::pn(number, device).to_string();
+        self.ratchets.note(&sender, id, &kind, sealed);
+        let Some(target) = self.number_of(recipient) else { return };
+        if recipient.device != 0 {
+            self.route(number, device, id, to, (&target, recipient.device), enc, whole);
+            return;
+        }
+        if self.received.iter().rev().any(|r| r.id == id && r.from == number && r.device == device && r.to == target)
+        {
+            self.counters.duplicates += 1;
+            return;
+        }
+        let Some(user) = self.user(&target) else { return };
+        let opened = user
+            .phone
+            .decrypt(&sender, &kind, sealed)
+            .map_err(|e| e.to_string())
+            .and_then(|plain| Message::decode_from_slice(&plain).map_err(|e| e.to_string()));
+        let mut received = Received {
+            id: id.to_owned(),
+            from: number.to_owned(),
+            device,
+            to: target.clone(),
+            text: None,
+            copy_for: None,
+            envelope: kind,
+            error: None,
+            at: now_millis(),
+        };
+        match opened {
+            Ok(message) => match message.device_sent_message.as_option() {
+                Some(copy) => {
+                    received.text = copy.message.as_option().and_then(text_of);
+                    received.copy_for = copy
+                        .destination_jid
+                        .as_deref()
+                        .and_then(|jid| jid.parse().ok())
+                        .and_then(|jid: Jid| self.number_of(&jid));
+                }
+                None => received.text = text_of(&message),
+            },
+            Err(error) => {
+                self.counters.decrypt_failures += 1;
+                tracing::warn!(id, error, "simulator: a message of a client does not decrypt");
+                received.error = Some(error);
+            }
+        }
+        let delivered = received.error.is_none() && target != number;
+        self.received.push(received);
+        self.event(What::Received { account: number.to_owned(), device, id: id.to_owned() });
+        if delivered && let Some(connection) = self.connection_of(number, device) {
+            // The recipient's phone has it.
+            let receipt = NodeBuilder::new("receipt")
+                .attr("from", recipient.clone())
+                .attr("id", id)
+                .attr("t", now_seconds())
+                .build();
+            self.send(connection, receipt);
+        }
+    }
+
+    /// Passes a copy on to a linked device, with the sender's address in place of its own.
+    #[allow(clippy::too_many_arguments, reason = "one copy of a message has that many coordinates")]
+    fn route(
+        &mut self,
+        number: &str,
+        device: u16,
+        id: &str,
+        to: &Jid,
+        (target, target_device): (&str, u16),
+        enc: &Node,
+        whole: &Node,
+    ) {
+        let Some(sender) = self.users.get(number) else { return };
+        let mut node = NodeBuilder::new("message")
+            .attr("from", stanza::pn(number, device))
+            .attr("sender_lid", stanza::lid(&sender.lid, device))
+            .attr("type", attr(whole, "type").unwrap_or_else(|| "text".to_owned()))
+            .attr("id", id)
+            .attr("t", now_seconds())
+            .attr("notify", sender.name.as_str());
+        if target == number {
+            // A copy for another device of the same account.
+            node = node.attr("recipient", to.clone());
+        }
+        if let Some(category) = attr(whole, "category") {
+            node = node.attr("category", category);
+        }
+        let identity = whole.get_optional_child("device-identity").cloned();
+        let node = node.children(std::iter::once(enc.clone()).chain(identity)).build();
+        self.enqueue(target, target_device, id, node);
+    }
+
+    pub(super) fn receipt(&mut self, connection: ConnectionId, number: &str, device: u16, node: &Node) {
+        let (Some(id), Some(to)) = (attr(node, "id"), stanza::jid(node, "to")) else { return };
+        let kind = attr(node, "type");
+        let more = node.get_optional_child("list").map(|list| list.get_children_by_tag("item"));
+        let ids: HashSet<String> = std::iter::once(id.clone())
+            .chain(more.into_iter().flatten().filter_map(|item| attr(item, "id")))
+            .collect();
+        if kind.as_deref() == Some("retry") {
+            self.counters.retry_receipts += 1;
+            if to.device == 0 {
+                self.retry(number, device, &id, &to, node);
+            }
+        } else {
+            self.counters.receipts += 1;
+            for id in &ids {
+                self.confirm(number, device, id);
+            }
+        }
+        if to.device != 0 {
+            self.forward_receipt(number, device, &to, node);
+        }
+        let mut ack =
+            NodeBuilder::new("ack").attr("class", "receipt").attr("id", id).attr("from", to);
+        if let Some(kind) = kind {
+            ack = ack.attr("type", kind);
+        }
+        self.send(connection, ack.build());
+    }
+
+    /// A receipt for a message that another client sent.
+    fn forward_receipt(&mut self, number: &str, device: u16, to: &Jid, node: &Node) {
+        let Some(target) = self.number_of(to) else { return };
+        let Some(connection) = self.connection_of(&target, to.device) else { return };
+        let from = if to.server == wacore_binary::Server::Lid {
+            let Some(user) = self.users.get(number) else { return };
+            stanza::lid(&user.lid, device)
+        } else {
+            stanza::pn(number, device)
+        };
+        let mut forwarded = node.clone();
+        forwarded.attrs = forwarded.attrs.into_iter().filter(|(key, _)| key != "to").collect();
+        forwarded.attrs.insert("from", from);
+        forwarded.attrs.insert("t", now_seconds());
+        self.send(connection, forwarded);
+    }
+
+    /// `<ack>` of a client: it has handled a stanza, or refuses it with an error.
+    pub(super) fn acknowledgement(&mut self, number: &str, device: u16, node: &Node) {
+        let Some(id) = attr(node, "id") else { return };
+        if attr(node, "class").as_deref() != Some("message") {
+            return;
+        }
+        match attr(node, "error") {
+            Some(error) => {
+                self.counters.nacks += 1;
+                if let Some(sent) = self.sent_entry(number, device, &id)
+                    && sent.acknowledged_at.is_none()
+                {
+                    sent.refused = Some(error);
+                }
+                if let Some(linked) = self.device(number, device) {
+                    linked.confirm(&id);
+                }
+            }
+            // After a request to send it again this only takes back the old copy.
+            None if self.sent_entry(number, device, &id).is_some_and(|sent| sent.retries > 0) => {}
+            None => self.confirm(number, device, &id),
+        }
+    }
+
+    fn confirm(&mut self, number: &str, device: u16, id: &str) {
+        if let Some(linked) = self.device(number, device) {
+            linked.confirm(id);
+        }
+        if let Some(sent) = self.sent_entry(number, device, id)
+            && sent.acknowledged_at.is_none()
+        {
+            sent.acknowledged_at = Some(now_millis());
+            self.event(What::Acknowledged { account: number.to_owned(), device, id: id.to_owned() });
+        }
+    }
+
+    /// A client could not read a message: a new session, the same text again.
+    fn retry(&mut self, number: &str, device: u16, id: &str, to: &Jid, receipt: &Node) {
+        let Some(from) = self.number_of(to) else { return };
+        let Some(sent) = self.sent_entry(number, device, id) else { return };
+        sent.retries += 1;
+        let (count, text) = (sent.retries, sent.text.clone());
+        if count > MAX_RETRIES {
+            return;
+        }
+        let address = stanza::pn(number, device).to_string();
+        let offered = receipt.get_optional_child("keys").and_then(|keys| offered_bundle(receipt, keys));
+        if let Some(sender) = self.users.get_mut(&from) {
+            sender.phone.forget(&address);
+            if let Some(bundle) = offered
+                && let Err(error) = sender.phone.begin(&address, &bundle)
+            {
+                tracing::warn!(%error, "simulator: the keys of a retry receipt do not work");
+            }
+        }
+        let plain = Message { conversation: Some(text), ..Default::default() }.encode_to_vec();
+        if let Err(error) = self.post(&from, number, device, id, &plain, Envelope::Retry(count)) {
+            tracing::warn!(%error, "simulator: a message was not sent again");
+        }
+    }
+}
+
+/// How a message of a simulated phone is wrapped.
+#[derive(Clone, Copy)]
+enum Envelope {
+    /// From a contact.
+    Chat,
+    /// From the account's own phone, for the client itself.
+    Peer,
+    /// From a contact, again, for the nth time.
+    Retry(u32),
+}
+
+/// The bundle in a retry receipt.
+fn offered_bundle(receipt: &Node, keys: &Node) -> Option<Bundle> {
+    let skey = keys.get_optional_child("skey")?;
+    let one_time = keys
+        .get_optional_child("key")
+        .and_then(|key| Some((child_number(key, "id")?, child_key(key, "value")?)));
+    Some(Bundle {
+        registration_id: child_number(receipt, "registration")?,
+        identity: child_key(keys, "identity")?,
+        signed: (
+            child_number(skey, "id")?,
+            child_key(skey, "value")?,
+            stanza::child_bytes(skey, "signature")?.to_vec(),
+        ),
+        one_time,
+    })
+}
+
+fn text_of(message: &Message) -> Option<String> {
+    message
+        .conversation
+        .clone()
+        .or_else(|| message.extended_text_message.as_option().and_then(|extended| extended.text.clone()))
+}
+
+/// The form of id that WhatsApp Web uses.
+fn message_id() -> String {
+    let mut id = String::from("3EB0");
+    for byte in rand::random::<[u8; 9]>() {
+        use std::fmt::Write;
+        let _ = write!(id, "{byte:02X}");
+    }
+    id
+}
