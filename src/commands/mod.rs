@@ -1,5 +1,7 @@
 //! One file a subcommand, each thin: load the config, call the room, print.
 
+mod sim;
+
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Failure};
 
@@ -12,7 +14,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Gen(_) => todo!(),
         Command::Schema => todo!(),
         Command::Migrate(_) => todo!(),
-        Command::Sim(_) => todo!(),
+        Command::Sim(args) => sim::run(&args),
         #[cfg(feature = "simulator")]
         Command::Demo => todo!(),
     }

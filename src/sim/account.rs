@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wacore_binary::BinaryError;
 use wacore_binary::builder::NodeBuilder;
+use wacore_binary::marshal::{marshal_to_vec, unmarshal_ref};
 use wacore_binary::node::Node;
+use wacore_binary::util::unpack;
 use wacore_libsignal::protocol::{CurveError, SignalProtocolError};
 use waproto::buffa::Message;
 use waproto::whatsapp::{ADVKeyIndexList, ADVSignedKeyIndexList};
@@ -65,8 +68,23 @@ pub struct Device {
 pub struct Queued {
     /// Message id.
     pub id: String,
-    /// The encoded stanza.
-    pub stanza: Blob,
+    stanza: Blob,
+}
+
+impl Queued {
+    /// Keeps a stanza.
+    pub fn new(id: &str, node: &Node) -> Result<Self, BinaryError> {
+        let mut encoded = Vec::new();
+        marshal_to_vec(node, &mut encoded)?;
+        Ok(Self { id: id.to_owned(), stanza: Blob(encoded) })
+    }
+
+    /// The stanza.
+    pub fn node(&self) -> Result<Node, BinaryError> {
+        // The encoder puts the frame's flag byte in front.
+        let plain = unpack(&self.stanza.0)?;
+        Ok(unmarshal_ref(&plain)?.to_owned())
+    }
 }
 
 impl User {
@@ -92,15 +110,16 @@ impl User {
             .devices
             .keys()
             .map(|id| NodeBuilder::new("device").attr("id", *id).attr("key-index", *id).build());
-        let list =
-            NodeBuilder::new("device-list").children(std::iter::once(phone).chain(linked)).build();
+        let list = NodeBuilder::new("device-list").children(std::iter::once(phone).chain(linked)).build();
         let mut children = vec![list];
         if let Some(last) = self.devices.keys().next_back() {
             let details = ADVKeyIndexList {
                 raw_id: Some(self.raw_id),
                 timestamp: Some(now),
                 current_index: Some(u32::from(*last)),
-                valid_indexes: std::iter::once(0).chain(self.devices.keys().map(|id| u32::from(*id))).collect(),
+                valid_indexes: std::iter::once(0)
+                    .chain(self.devices.keys().map(|id| u32::from(*id)))
+                    .collect(),
                 ..Default::default()
             }
             .encode_to_vec();
@@ -111,9 +130,8 @@ impl User {
                 account_signature_key: Some(identity.public_key.public_key_bytes().to_vec()),
                 details: Some(details),
             };
-            children.push(
-                NodeBuilder::new("key-index-list").attr("ts", now).bytes(list.encode_to_vec()).build(),
-            );
+            children
+                .push(NodeBuilder::new("key-index-list").attr("ts", now).bytes(list.encode_to_vec()).build());
         }
         Ok(NodeBuilder::new("devices").children(children).build())
     }
@@ -171,4 +189,30 @@ pub fn bundle_node(jid: wacore_binary::Jid, bundle: Bundle, device_identity: Opt
     }
     children.extend(device_identity.map(|bytes| stanza::leaf("device-identity", bytes)));
     NodeBuilder::new("user").attr("jid", jid).children(children).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queued_stanza_comes_out_as_it_went_in() {
+        let node = NodeBuilder::new("message")
+            .attr("from", stanza::pn("4915112345678", 3))
+            .children([stanza::leaf("enc", [1, 2, 3])])
+            .build();
+        let json = serde_json::to_string(&Queued::new("1", &node).unwrap()).unwrap();
+        let again = serde_json::from_str::<Queued>(&json).unwrap().node().unwrap();
+        assert_eq!(stanza::jid(&again, "from"), stanza::jid(&node, "from"));
+        assert_eq!(stanza::child_bytes(&again, "enc"), Some(&[1, 2, 3][..]));
+    }
+
+    #[test]
+    fn what_can_be_a_number() {
+        assert!(is_number("4915112345678"));
+        for text in ["", "1234", "0491511234", "+4915112345", "1234567890123456", "49 151"] {
+            assert!(!is_number(text), "{text:?}");
+        }
+        assert_eq!(lid_of("4915112345678").len(), 15);
+    }
 }

@@ -89,9 +89,8 @@ async fn run(
     }
     // The request is answered at once, so a slow reader of small packets is not worth a delay.
     let _ = stream.set_nodelay(true);
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(2 * MAX_FRAME))
-        .max_frame_size(Some(2 * MAX_FRAME));
+    let config =
+        WebSocketConfig::default().max_message_size(Some(2 * MAX_FRAME)).max_frame_size(Some(2 * MAX_FRAME));
     #[allow(clippy::result_large_err, reason = "the type is tungstenite's")]
     let answer = |_: &Request, response: Response| match status {
         None => Ok(response),

@@ -199,9 +199,10 @@ mod tests {
     fn the_control_api_spelling() {
         let fault: Fault = serde_json::from_str(r#"{"do":"drop"}"#).unwrap();
         assert_eq!(fault, Fault::new(Action::Drop, When::Now));
-        let fault: Fault =
-            serde_json::from_str(r#"{"do":"failure","reason":402,"code":101,"expire":60,"when":"login","times":0}"#)
-                .unwrap();
+        let fault: Fault = serde_json::from_str(
+            r#"{"do":"failure","reason":402,"code":101,"expire":60,"when":"login","times":0}"#,
+        )
+        .unwrap();
         assert_eq!(fault.times, 0);
         assert_eq!(fault.problem(), None);
         let error: Fault = serde_json::from_str(

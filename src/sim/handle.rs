@@ -48,12 +48,7 @@ impl Handle {
     }
 
     /// The first text that `to` got from a client and that satisfies `wanted`.
-    pub async fn wait_for_text(
-        &self,
-        to: &str,
-        text: &str,
-        within: Duration,
-    ) -> Result<Received, TimedOut> {
+    pub async fn wait_for_text(&self, to: &str, text: &str, within: Duration) -> Result<Received, TimedOut> {
         self.wait(&format!("text {text:?} for {to}"), within, |world| {
             world
                 .received
@@ -101,7 +96,8 @@ impl Handle {
         within: Duration,
         wanted: impl Fn(&Event) -> bool,
     ) -> Result<Event, TimedOut> {
-        self.wait(what, within, |world| world.events.iter().find(|e| e.seq > after && wanted(e)).cloned()).await
+        self.wait(what, within, |world| world.events.iter().find(|e| e.seq > after && wanted(e)).cloned())
+            .await
     }
 
     /// Events after `seq`, waiting up to `within` for the first.

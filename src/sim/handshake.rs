@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use wacore_binary::consts::{
-    NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER,
-};
+use wacore_binary::consts::{NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER};
 use wacore_libsignal::protocol::KeyPair;
 use wacore_noise::{HandshakeError, NoiseCipher, NoiseHandshake};
 use waproto::buffa::{DecodeError, Message, MessageField};
@@ -88,8 +86,7 @@ impl Handshake {
                 self.hello(hello)
             }
             Stage::Finish { mut noise, ephemeral, pattern } => {
-                let finish =
-                    message.client_finish.into_option().ok_or(Error::Missing("a ClientFinish"))?;
+                let finish = message.client_finish.into_option().ok_or(Error::Missing("a ClientFinish"))?;
                 let sealed_static = finish.r#static.ok_or(Error::Missing("a static key"))?;
                 let sealed_payload = finish.payload.ok_or(Error::Missing("a payload"))?;
                 let static_key = key(&noise.decrypt(&sealed_static)?, "static")?;
@@ -197,9 +194,7 @@ fn server_hello(ephemeral: &[u8], sealed_static: Option<Vec<u8>>, payload: Vec<u
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use wacore_noise::{
-        IkHandshakeState, IkServerHelloOutcome, XxFallbackHandshakeState, XxHandshakeState,
-    };
+    use wacore_noise::{IkHandshakeState, IkServerHelloOutcome, XxFallbackHandshakeState, XxHandshakeState};
 
     fn identity() -> Arc<ServerIdentity> {
         Arc::new(ServerIdentity::generate(1_800_000_000).unwrap())
@@ -241,8 +236,7 @@ mod tests {
         let identity = identity();
         let remembered = identity.static_key().public_key.public_key_bytes().try_into().unwrap();
         let client_static = KeyPair::generate(&mut rand::rng());
-        let mut client =
-            IkHandshakeState::new(client_static, remembered, login(), &WA_CONN_HEADER).unwrap();
+        let mut client = IkHandshakeState::new(client_static, remembered, login(), &WA_CONN_HEADER).unwrap();
         let hello = client.build_client_hello().unwrap();
         let Step::Done { reply: Some(reply), client: seen, ciphers } =
             Handshake::new(identity).frame(&hello).unwrap()
@@ -259,8 +253,7 @@ mod tests {
     #[test]
     fn ik_for_another_servers_key_falls_back_to_xx() {
         let client_static = KeyPair::generate(&mut rand::rng());
-        let mut client =
-            IkHandshakeState::new(client_static, [9; 32], login(), &WA_CONN_HEADER).unwrap();
+        let mut client = IkHandshakeState::new(client_static, [9; 32], login(), &WA_CONN_HEADER).unwrap();
         let mut server = Handshake::new(identity());
         let hello = client.build_client_hello().unwrap();
         let Step::Reply(reply) = server.frame(&hello).unwrap() else { panic!("IK was accepted") };
@@ -281,7 +274,8 @@ mod tests {
         #[test]
         fn garbage_is_an_error_at_either_stage(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut server = Handshake::new(identity());
-            prop_assert!(!matches!(server.frame(&bytes), Ok(Step::Done { .. })));
+            let over = matches!(server.frame(&bytes), Ok(Step::Done { .. }));
+            prop_assert!(!over);
             let client_static = KeyPair::generate(&mut rand::rng());
             let mut client = XxHandshakeState::new(client_static, login(), &WA_CONN_HEADER).unwrap();
             let mut server = Handshake::new(identity());

@@ -56,11 +56,6 @@ impl ServerIdentity {
     pub fn chain(&self) -> &[u8] {
         &self.chain.0
     }
-
-    /// The public half of the root, for a client that can be told which root to trust.
-    pub fn root_public(&self) -> &[u8] {
-        self.root.public_key.public_key_bytes()
-    }
 }
 
 #[cfg(test)]
@@ -82,9 +77,10 @@ mod tests {
                 .unwrap()
                 .verify_signature(c.details.as_deref().unwrap(), c.signature.as_deref().unwrap())
         };
-        assert!(verify(identity.root_public(), &intermediate));
+        let root = identity.root.public_key.public_key_bytes();
+        assert!(verify(root, &intermediate));
         assert!(verify(details(&intermediate).key.as_deref().unwrap(), &leaf));
-        assert!(!verify(identity.root_public(), &leaf));
+        assert!(!verify(root, &leaf));
         assert_eq!(
             details(&leaf).key.as_deref(),
             Some(&identity.static_key().public_key.public_key_bytes()[..])

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use wacore_binary::Jid;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::node::Node;
-use wacore_binary::{Jid, marshal};
 use waproto::buffa::{Message as _, MessageField};
 use waproto::whatsapp::Message;
 use waproto::whatsapp::message::{
@@ -13,7 +13,6 @@ use waproto::whatsapp::message::{
 };
 
 use super::account::Queued;
-use super::blob::Blob;
 use super::peer::Bundle;
 use super::report::{Received, Sent, What};
 use super::stanza::{self, attr, child_key, child_number};
@@ -135,9 +134,7 @@ impl World {
             .attr("t", now_seconds());
         node = match envelope {
             Envelope::Peer => node.attr("category", "peer").attr("push_priority", "high"),
-            _ => node
-                .attr("sender_lid", stanza::lid(&sender.lid, 0))
-                .attr("notify", sender.name.as_str()),
+            _ => node.attr("sender_lid", stanza::lid(&sender.lid, 0)).attr("notify", sender.name.as_str()),
         };
         let node = node.children([enc.bytes(sealed.bytes).build()]).build();
         self.enqueue(to, device, id, node);
@@ -146,14 +143,16 @@ impl World {
 
     /// Keeps a stanza until the device confirms it, and delivers it if it is connected.
     fn enqueue(&mut self, number: &str, device: u16, id: &str, node: Node) {
-        let mut encoded = Vec::new();
-        if let Err(error) = marshal::marshal_to_vec(&node, &mut encoded) {
-            tracing::error!(%error, "simulator: a message cannot be encoded");
-            return;
-        }
+        let queued = match Queued::new(id, &node) {
+            Ok(queued) => queued,
+            Err(error) => {
+                tracing::error!(%error, "simulator: a message cannot be encoded");
+                return;
+            }
+        };
         let Some(linked) = self.device(number, device) else { return };
         linked.confirm(id);
-        linked.queue.push(Queued { id: id.to_owned(), stanza: Blob(encoded) });
+        linked.queue.push(queued);
         if let Some(connection) = self.connection_of(number, device) {
             self.send(connection, node);
             self.note_delivery(number, device, id);
@@ -225,7 +224,11 @@ impl World {
             self.route(number, device, id, to, (&target, recipient.device), enc, whole);
             return;
         }
-        if self.received.iter().rev().any(|r| r.id == id && r.from == number && r.device == device && r.to == target)
+        if self
+            .received
+            .iter()
+            .rev()
+            .any(|r| r.id == id && r.from == number && r.device == device && r.to == target)
         {
             self.counters.duplicates += 1;
             return;
@@ -332,8 +335,7 @@ impl World {
         if to.device != 0 {
             self.forward_receipt(number, device, &to, node);
         }
-        let mut ack =
-            NodeBuilder::new("ack").attr("class", "receipt").attr("id", id).attr("from", to);
+        let mut ack = NodeBuilder::new("ack").attr("class", "receipt").attr("id", id).attr("from", to);
         if let Some(kind) = kind {
             ack = ack.attr("type", kind);
         }

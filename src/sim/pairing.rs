@@ -111,11 +111,8 @@ impl Registration {
 impl World {
     /// A client without an account: it gets references for its QR codes.
     pub(super) fn register(&mut self, connection: ConnectionId, client: Client) {
-        let registration = client
-            .payload
-            .device_pairing_data
-            .as_option()
-            .and_then(|data| Registration::new(&client, data));
+        let registration =
+            client.payload.device_pairing_data.as_option().and_then(|data| Registration::new(&client, data));
         let Some(mut registration) = registration else {
             self.counters.garbage += 1;
             let failure = NodeBuilder::new("failure").attr("reason", 400).build();
@@ -302,7 +299,7 @@ impl World {
     ) -> Result<(), String> {
         let user = self.users.get_mut(&offer.number).ok_or("the account is gone")?;
         let account = user.phone.identity().public_key.public_key_bytes();
-        let claim = [&DEVICE_PREFIX[..], &offer.details, &device.identity, &account[..]].concat();
+        let claim = [&DEVICE_PREFIX[..], &offer.details, &device.identity, account].concat();
         let key = PublicKey::from_djb_public_key_bytes(&device.identity).map_err(|e| e.to_string())?;
         let signature = signed.device_signature.as_deref().unwrap_or_default();
         if signed.details.as_deref() != Some(&offer.details) || !key.verify_signature(&claim, signature) {
@@ -329,8 +326,11 @@ mod tests {
     fn both_forms_of_a_qr_and_what_is_none() {
         let key = BASE64_STANDARD.encode([7u8; 32]);
         let plain = format!("2@ref,{key},{key},{key},1");
-        for text in [&plain, &format!("https://wa.me/settings/linked_devices#{plain}"), &plain[..plain.len() - 2].to_owned()]
-        {
+        for text in [
+            &plain,
+            &format!("https://wa.me/settings/linked_devices#{plain}"),
+            &plain[..plain.len() - 2].to_owned(),
+        ] {
             let qr = Qr::parse(text).unwrap();
             assert_eq!((qr.reference, qr.secret), ("2@ref", [7; 32]));
         }

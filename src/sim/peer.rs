@@ -102,11 +102,7 @@ impl Peer {
         Bundle {
             registration_id: self.identity.registration_id,
             identity: raw(&self.identity.pair.public_key),
-            signed: (
-                SIGNED_PRE_KEY,
-                raw(&self.signed.public_key),
-                self.signed_signature.0.clone(),
-            ),
+            signed: (SIGNED_PRE_KEY, raw(&self.signed.public_key), self.signed_signature.0.clone()),
             one_time: Some((id, public)),
         }
     }

@@ -4,7 +4,7 @@
 //! name the message key. The same pair with other bytes means that a client went back to
 //! an older state: the very thing that a restored backup or a second writer does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -25,11 +25,15 @@ pub struct Reuse {
     pub counter: u32,
 }
 
+/// A device and one of its ratchet keys.
+type Chain = (String, [u8; 32]);
+
 /// What was seen so far.
 #[derive(Default)]
 pub struct Ratchets {
-    seen: HashMap<(String, [u8; 32], u32), ([u8; 32], String)>,
-    chains: HashMap<(String, [u8; 32]), u32>,
+    /// Digest of the message under each key, and its id.
+    seen: HashMap<(Chain, u32), ([u8; 32], String)>,
+    chains: HashSet<Chain>,
     reused: Vec<Reuse>,
     unreadable: u64,
 }
@@ -61,9 +65,8 @@ impl Ratchets {
         let chain = (device.to_owned(), raw(message.sender_ratchet_key()));
         let counter = message.counter();
         let digest: [u8; 32] = Sha256::digest(message.serialized()).into();
-        *self.chains.entry(chain.clone()).or_default() += 1;
-        let (first, first_id) =
-            self.seen.entry((chain.0, chain.1, counter)).or_insert_with(|| (digest, id.to_owned()));
+        self.chains.insert(chain.clone());
+        let (first, first_id) = self.seen.entry((chain, counter)).or_insert_with(|| (digest, id.to_owned()));
         if *first != digest {
             self.reused.push(Reuse {
                 device: device.to_owned(),

@@ -1,8 +1,8 @@
 //! The requests (`<iq>`) that clients send after login.
 
+use wacore::prekeys::compute_key_bundle_digest;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::node::Node;
-use wacore_libsignal::crypto::CryptographicHash;
 
 use super::account::{Device, bundle_node};
 use super::blob::Blob;
@@ -33,7 +33,7 @@ impl World {
                 vec![NodeBuilder::new("count").attr("value", count).build()]
             }
             ("encrypt", "get", "digest") => {
-                self.device(number, device).and_then(|d| digest(d)).into_iter().collect()
+                self.device(number, device).map(|d| digest(d)).into_iter().collect()
             }
             ("encrypt", "get", "key") => vec![self.bundles(child)],
             ("encrypt", "set", "rotate") => {
@@ -51,18 +51,31 @@ impl World {
             ("w:sync:app:state", _, "sync") => child.map(app_state).into_iter().collect(),
             ("privacy", "get", _) => vec![privacy()],
             ("blocklist", "get", _) => vec![stanza::empty("list")],
-            ("abt", _, _) => vec![NodeBuilder::new("props").attr("protocol", 1).attr("refresh", 86_400).build()],
+            ("abt", _, _) => {
+                vec![NodeBuilder::new("props").attr("protocol", 1).attr("refresh", 86_400).build()]
+            }
             ("md", "set", "remove-companion-device") => {
                 self.send(connection, result(&id, []));
                 self.remove_device(number, device);
                 return;
             }
             // Known, and an empty result is the answer.
-            ("passive" | "urn:xmpp:whatsapp:dirty" | "urn:xmpp:whatsapp:push" | "privacy" | "blocklist", _, _)
-            | ("status" | "w:stats" | "tos" | "w:profile:picture" | "w:biz" | "w:mex" | "w:g2", _, _) => vec![],
+            (
+                "passive" | "urn:xmpp:whatsapp:dirty" | "urn:xmpp:whatsapp:push" | "privacy" | "blocklist",
+                _,
+                _,
+            )
+            | ("status" | "w:stats" | "tos" | "w:profile:picture" | "w:biz" | "w:mex" | "w:g2", _, _) => {
+                vec![]
+            }
             _ => {
                 self.counters.unknown_requests += 1;
-                tracing::info!(namespace, kind, child = child_tag, "simulator: unknown request, empty result");
+                tracing::info!(
+                    namespace,
+                    kind,
+                    child = child_tag,
+                    "simulator: unknown request, empty result"
+                );
                 self.event(What::UnknownRequest { namespace, kind, child: child_tag });
                 vec![]
             }
@@ -79,7 +92,8 @@ impl World {
         if let Some(key) = iq.get_optional_child("skey").and_then(signed_key) {
             device.signed = key;
         }
-        for key in iq.get_optional_child("list").map(|list| list.get_children_by_tag("key")).into_iter().flatten()
+        for key in
+            iq.get_optional_child("list").map(|list| list.get_children_by_tag("key")).into_iter().flatten()
         {
             if let (Some(id), Some(public)) = (child_number(key, "id"), child_key(key, "value"))
                 && device.one_time.len() < MAX_PRE_KEYS
@@ -113,7 +127,10 @@ impl World {
                 Some((bundle, adv)) => bundle_node(jid, bundle, adv),
                 None => NodeBuilder::new("user")
                     .attr("jid", jid)
-                    .children([NodeBuilder::new("error").attr("code", 404).attr("text", "item-not-found").build()])
+                    .children([NodeBuilder::new("error")
+                        .attr("code", 404)
+                        .attr("text", "item-not-found")
+                        .build()])
                     .build(),
             }
         });
@@ -132,7 +149,8 @@ impl World {
             .collect();
         let now = now_seconds();
         let mut users = Vec::new();
-        for entry in usync.get_optional_child("list").map(|l| l.get_children_by_tag("user")).into_iter().flatten()
+        for entry in
+            usync.get_optional_child("list").map(|l| l.get_children_by_tag("user")).into_iter().flatten()
         {
             let phone = child_bytes(entry, "contact")
                 .map(|text| String::from_utf8_lossy(text).trim_start_matches('+').to_owned());
@@ -150,9 +168,9 @@ impl World {
                         Ok(list) => answers.push(list),
                         Err(error) => tracing::error!(%error, "simulator: a device list cannot be signed"),
                     },
-                    "lid" => answers.push(
-                        NodeBuilder::new("lid").attr("val", stanza::lid(&user.lid, 0)).build(),
-                    ),
+                    "lid" => {
+                        answers.push(NodeBuilder::new("lid").attr("val", stanza::lid(&user.lid, 0)).build())
+                    }
                     "contact" => {
                         let contact = NodeBuilder::new("contact").attr("type", "in");
                         answers.push(match &phone {
@@ -183,34 +201,27 @@ fn signed_key(skey: &Node) -> Option<(u32, [u8; 32], Blob)> {
 
 /// What the server has of a device, with the hash by which the device checks it:
 /// SHA-1 over identity, signed key, its signature and the one-time keys.
-fn digest(device: &Device) -> Option<Node> {
+fn digest(device: &Device) -> Node {
     let (id, public, signature) = &device.signed;
-    let mut hash = CryptographicHash::new("SHA-1").ok()?;
-    hash.update(&device.identity);
-    hash.update(public);
-    hash.update(&signature.0);
-    for key in device.one_time.values() {
-        hash.update(key);
-    }
+    let one_time: Vec<&[u8]> = device.one_time.values().map(|key| &key[..]).collect();
+    let hash = compute_key_bundle_digest(&device.identity, public, &signature.0, &one_time);
     let ids: Vec<Node> = device.one_time.keys().map(|id| stanza::leaf("id", stanza::id3(*id))).collect();
-    Some(
-        NodeBuilder::new("digest")
-            .children([
-                stanza::leaf("registration", device.registration_id.to_be_bytes()),
-                stanza::leaf("type", [5]),
-                stanza::leaf("identity", device.identity),
-                NodeBuilder::new("skey")
-                    .children([
-                        stanza::leaf("id", stanza::id3(*id)),
-                        stanza::leaf("value", *public),
-                        stanza::leaf("signature", signature.0.clone()),
-                    ])
-                    .build(),
-                NodeBuilder::new("list").children(ids).build(),
-                stanza::leaf("hash", hash.finalize()),
-            ])
-            .build(),
-    )
+    NodeBuilder::new("digest")
+        .children([
+            stanza::leaf("registration", device.registration_id.to_be_bytes()),
+            stanza::leaf("type", [5]),
+            stanza::leaf("identity", device.identity),
+            NodeBuilder::new("skey")
+                .children([
+                    stanza::leaf("id", stanza::id3(*id)),
+                    stanza::leaf("value", *public),
+                    stanza::leaf("signature", signature.0.clone()),
+                ])
+                .build(),
+            NodeBuilder::new("list").children(ids).build(),
+            stanza::leaf("hash", hash),
+        ])
+        .build()
 }
 
 /// Every collection is as empty as the client has it; what it uploads counts as stored.

@@ -56,8 +56,7 @@ pub fn load(folder: &Path) -> Result<Option<World>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::Io { path, verb: "read", source }),
     };
-    let loaded: Loaded =
-        serde_json::from_slice(&bytes).map_err(|source| Error::Parse { path, source })?;
+    let loaded: Loaded = serde_json::from_slice(&bytes).map_err(|source| Error::Parse { path, source })?;
     let mut world = World::new(Arc::new(loaded.identity));
     for user in loaded.users {
         world.adopt(user);

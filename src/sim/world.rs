@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::node::Node;
 use wacore_binary::{Jid, Server};
-use wacore_libsignal::protocol::SignalProtocolError;
 
 use super::account::{self, Device, User};
 use super::faults::{Action, Fault, When};
@@ -331,8 +330,7 @@ impl World {
     /// The first armed fault for this moment; a counted one is used up.
     pub(super) fn take_fault(&mut self, when: When, account: Option<&str>) -> Option<Action> {
         let index = self.faults.iter().position(|fault| {
-            fault.when == when
-                && (fault.account.is_none() || fault.account.as_deref() == account)
+            fault.when == when && (fault.account.is_none() || fault.account.as_deref() == account)
         })?;
         let action = self.faults[index].action.clone();
         match self.faults[index].times {
@@ -388,8 +386,7 @@ impl World {
         if !known {
             self.counters.login_failures += 1;
             self.event(What::LoginRefused { reason: 401 });
-            let failure =
-                NodeBuilder::new("failure").attr("reason", 401).attr("location", "sim").build();
+            let failure = NodeBuilder::new("failure").attr("reason", 401).attr("location", "sim").build();
             self.end(connection, failure);
             return;
         }
@@ -418,9 +415,12 @@ impl World {
         let waiting: Vec<(String, Node)> = linked
             .queue
             .iter()
-            .filter_map(|queued| {
-                let node = wacore_binary::marshal::unmarshal_ref(&queued.stanza.0).ok()?.to_owned();
-                Some((queued.id.clone(), node))
+            .filter_map(|queued| match queued.node() {
+                Ok(node) => Some((queued.id.clone(), node)),
+                Err(error) => {
+                    tracing::error!(%error, id = queued.id, "simulator: a queued stanza is unreadable");
+                    None
+                }
             })
             .collect();
         let success = NodeBuilder::new("success")
@@ -432,9 +432,8 @@ impl World {
             .attr("location", "sim")
             .build();
         self.send(connection, success);
-        let routing = NodeBuilder::new("edge_routing")
-            .children([stanza::leaf("routing_info", *b"sim\x01")])
-            .build();
+        let routing =
+            NodeBuilder::new("edge_routing").children([stanza::leaf("routing_info", *b"sim\x01")]).build();
         self.send(connection, NodeBuilder::new("ib").children([routing]).build());
         let count = waiting.len();
         if count > 0 {
@@ -488,6 +487,3 @@ pub(super) fn now_seconds() -> u64 {
 pub(super) fn now_millis() -> i64 {
     crate::runtime::clock::now().timestamp_millis()
 }
-
-/// A phone without keys, as an operation reports it.
-pub type KeyError = SignalProtocolError;

@@ -1,4 +1,6 @@
 pub mod blacksky;
 pub mod browser;
 pub mod eventually;
+pub mod node;
+pub mod sim;
 pub mod site;

@@ -1,0 +1,170 @@
+//! The simulator in process, and the published Rust client as an unmodified user of it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::eventually::eventually;
+use async_trait::async_trait;
+use blacksky::sim::{Handle, Options, Server};
+use tokio::sync::mpsc;
+use whatsapp_rust::bot::{Bot, BotHandle};
+use whatsapp_rust::http::{HttpClient, HttpRequest, HttpResponse};
+use whatsapp_rust::types::events::Event;
+use whatsapp_rust_sqlite_storage::SqliteStore;
+use whatsapp_rust_tokio_transport::TokioWebSocketTransportFactory;
+
+/// Long enough for a loaded machine, short enough to fail a hung test.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A simulator on a free port.
+pub fn simulator() -> Server {
+    start(None)
+}
+
+/// A simulator that keeps its state in `folder`.
+pub fn simulator_in(folder: &Path) -> Server {
+    start(Some(folder))
+}
+
+fn start(folder: Option<&Path>) -> Server {
+    // With RUST_LOG set, a failed test shows what both sides did.
+    let _ = tracing_subscriber::fmt()
+        .with_test_writer()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .try_init();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    Server::start(Options { listener, state_dir: folder.map(Path::to_owned) }).expect("the simulator starts")
+}
+
+/// An unmodified whatsapp-rust client that echoes every text as `echo: TEXT`.
+pub struct RustClient {
+    handle: BotHandle,
+    qr: mpsc::UnboundedReceiver<String>,
+    seen: Arc<Mutex<Vec<String>>>,
+    texts: Arc<Mutex<Vec<String>>>,
+}
+
+/// Refuses: the tests leave loopback for nothing.
+struct NoHttp;
+
+#[async_trait]
+impl HttpClient for NoHttp {
+    async fn execute(&self, _: HttpRequest) -> anyhow::Result<HttpResponse> {
+        anyhow::bail!("the tests use no HTTP")
+    }
+}
+
+impl RustClient {
+    /// Connects to `url` with its session in the SQLite file `file`.
+    pub async fn start(url: &str, file: &Path) -> Self {
+        let (to_test, qr) = mpsc::unbounded_channel();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let events = Arc::clone(&seen);
+        let texts = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&texts);
+        let store = SqliteStore::new(file.to_str().expect("a UTF-8 path")).await.expect("a store");
+        let bot = Bot::builder()
+            .with_backend(store)
+            .with_transport_factory(TokioWebSocketTransportFactory::new().with_url(url))
+            .with_http_client(NoHttp)
+            .with_runtime(whatsapp_rust::TokioRuntime)
+            .with_version((2, 3000, 1_030_000_000))
+            .skip_history_sync()
+            .on_qr_code(move |code, _| {
+                let _ = to_test.send(code);
+                async {}
+            })
+            .on_message(move |context| {
+                let heard = Arc::clone(&heard);
+                async move {
+                    let extended = context.message.extended_text_message.as_option();
+                    let text = context
+                        .message
+                        .conversation
+                        .clone()
+                        .or_else(|| extended.and_then(|e| e.text.clone()));
+                    let Some(text) = text.filter(|_| !context.info.source.is_from_me) else { return };
+                    heard.lock().expect("not poisoned").push(text.clone());
+                    if !text.starts_with("echo: ") {
+                        context.reply(format!("echo: {text}")).await.expect("the echo is sent");
+                    }
+                }
+            })
+            .on_event(move |event, _| {
+                let name = format!("{event:?}");
+                let keep = !matches!(*event, Event::RawNode(_));
+                if keep {
+                    events.lock().expect("not poisoned").push(name);
+                }
+                async {}
+            })
+            .build()
+            .await
+            .expect("a bot");
+        Self { handle: bot.spawn(), qr, seen, texts }
+    }
+
+    /// The next QR it shows.
+    pub async fn qr(&mut self) -> String {
+        tokio::time::timeout(PATIENCE, self.qr.recv()).await.expect("a QR in time").expect("the client lives")
+    }
+
+    /// Whether it has shown a QR since the last one that was taken.
+    pub fn asks_to_be_scanned(&mut self) -> bool {
+        self.qr.try_recv().is_ok()
+    }
+
+    /// Sends a text to a number.
+    pub async fn send(&self, number: &str, text: &str) {
+        let message =
+            waproto::whatsapp::Message { conversation: Some(text.to_owned()), ..Default::default() };
+        let to = format!("{number}@s.whatsapp.net").parse::<whatsapp_rust::Jid>().expect("an address");
+        self.handle.client().send_message(to, message).await.expect("the text is sent");
+    }
+
+    /// Waits until it got this text.
+    pub async fn until_text(&self, text: &str) {
+        eventually(text, PATIENCE, async || {
+            self.texts.lock().expect("not poisoned").iter().any(|t| t == text)
+        })
+        .await;
+    }
+
+    /// Whether an event whose debug form begins with `name` was seen.
+    pub fn saw(&self, name: &str) -> bool {
+        self.seen.lock().expect("not poisoned").iter().any(|event| event.starts_with(name))
+    }
+
+    /// Stops it as a well-behaved program does.
+    pub async fn stop(self) {
+        self.handle.shutdown().await;
+    }
+}
+
+/// Pairs a fresh client with the phone of `number`.
+pub async fn pair_rust(server: &Server, file: &Path, number: &str) -> RustClient {
+    let mut client = RustClient::start(&server.url(), file).await;
+    let qr = client.qr().await;
+    server.handle().scan(&qr, number).expect("the QR is good");
+    server.handle().wait_for_login(number, PATIENCE).await.expect("it logs in");
+    client
+}
+
+/// A text from `contact`, and the echo that must come back.
+pub async fn echo(handle: &Handle, contact: &str, account: &str, text: &str) {
+    let id = handle.send_text(contact, account, text).expect("it can be sent");
+    handle.wait_for_text(contact, &format!("echo: {text}"), PATIENCE).await.expect("the echo arrives");
+    handle.wait_for_acknowledgement(&id, PATIENCE).await.expect("it is acknowledged");
+}
+
+/// Nothing that must never happen has happened.
+pub fn assert_clean(handle: &Handle) {
+    let (counters, ratchets) = (handle.counters(), handle.ratchets());
+    assert_eq!(ratchets.reused, [], "a message key was used twice");
+    assert_eq!(ratchets.unreadable, 0);
+    assert_eq!(counters.decrypt_failures, 0, "{counters:?}");
+    assert_eq!(counters.retry_receipts, 0, "{counters:?}");
+    assert_eq!(counters.garbage, 0, "{counters:?}");
+}
