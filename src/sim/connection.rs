@@ -135,17 +135,21 @@ async fn silence(
     orders: &mut mpsc::UnboundedReceiver<Out>,
     stop: &CancellationToken,
 ) -> Option<End> {
+    let mut closing = false;
     loop {
-        tokio::select! {
+        let order = tokio::select! {
             () = stop.cancelled() => return Some(End::Stop),
-            order = orders.recv() => match order {
-                None => return Some(End::Stop),
-                Some(Out::Resume) => return None,
-                Some(Out::Reset) => return Some(reset(stream)),
-                Some(Out::Drop) => return Some(End::Server),
-                // What was to be written during the silence never is.
-                Some(Out::Stanza(_) | Out::Close | Out::Silence) => {}
-            },
+            order = orders.recv() => order,
+        };
+        match order {
+            None => return Some(End::Stop),
+            Some(Out::Resume) => return closing.then_some(End::Server),
+            Some(Out::Reset) => return Some(reset(stream)),
+            Some(Out::Drop) => return Some(End::Server),
+            // A dead network carries no goodbye: it waits until the silence ends.
+            Some(Out::Close) => closing = true,
+            // What was to be written during the silence never is.
+            Some(Out::Stanza(_) | Out::Silence) => {}
         }
     }
 }

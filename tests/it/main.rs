@@ -1,5 +1,7 @@
 //! The one integration binary: it runs the real program against real parts.
 
+mod sim_command;
+mod sim_faults;
 mod sim_node_client;
 mod sim_rust_client;
 mod support;

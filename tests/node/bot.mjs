@@ -4,9 +4,13 @@ import { createInterface } from 'node:readline'
 import makeWASocket, { useMultiFileAuthState } from 'baileys'
 import pino from 'pino'
 
-const { SIM_URL, SESSION_DIR, KEEP_ALIVE_MS, CONNECT_TIMEOUT_MS, RECONNECT, PAIR_NUMBER, LOG_LEVEL } = process.env
+const { SIM_URL, SESSION_DIR, KEEP_ALIVE_MS, CONNECT_TIMEOUT_MS, RECONNECT, PAIR_NUMBER } = process.env
 const say = line => process.stdout.write(JSON.stringify(line) + '\n')
-const logger = pino({ level: LOG_LEVEL ?? 'silent' }, pino.destination(2))
+// Its log goes the same way, the message alone.
+const logger = pino({
+	level: 'info',
+	hooks: { logMethod: parts => say({ event: 'log', message: parts.find(part => typeof part === 'string') }) }
+})
 const textOf = message => message?.conversation ?? message?.extendedTextMessage?.text
 
 let sock

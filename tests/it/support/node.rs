@@ -129,6 +129,11 @@ impl NodeBot {
         }
     }
 
+    /// Waits until Baileys logs this message; lines before it are passed over.
+    pub async fn log(&mut self, message: &str) {
+        while self.next("log").await["message"] != message {}
+    }
+
     /// All that it has said.
     pub fn said(&self) -> Vec<Value> {
         self.lines.lock().expect("not poisoned").clone()

@@ -132,9 +132,12 @@ impl RustClient {
         .await;
     }
 
-    /// Whether an event whose debug form begins with `name` was seen.
-    pub fn saw(&self, name: &str) -> bool {
-        self.seen.lock().expect("not poisoned").iter().any(|event| event.starts_with(name))
+    /// Waits for an event whose debug form begins with `name`.
+    pub async fn until_event(&self, name: &str) {
+        eventually(name, PATIENCE, async || {
+            self.seen.lock().expect("not poisoned").iter().any(|event| event.starts_with(name))
+        })
+        .await;
     }
 
     /// Stops it as a well-behaved program does.
