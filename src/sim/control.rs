@@ -29,6 +29,12 @@ struct Scan {
 }
 
 #[derive(Deserialize)]
+struct Link {
+    code: String,
+    phone: String,
+}
+
+#[derive(Deserialize)]
 struct Send {
     from: Option<String>,
     to: Option<String>,
@@ -67,6 +73,7 @@ pub fn router(handle: Handle) -> Router {
     Router::new()
         .route("/control/status", get(status))
         .route("/control/scan", post(scan))
+        .route("/control/link", post(link))
         .route("/control/send", post(send))
         .route("/control/sent", get(async |State(h): State<Handle>| Json(h.sent())))
         .route("/control/received", get(async |State(h): State<Handle>| Json(h.received())))
@@ -110,6 +117,11 @@ async fn scan(State(handle): State<Handle>, Json(scan): Json<Scan>) -> Result<Js
     }
     .map_err(unprocessable)?;
     Ok(Json(json!({ "account": phone })))
+}
+
+async fn link(State(handle): State<Handle>, Json(link): Json<Link>) -> Result<Json<Value>, Refused> {
+    handle.link(&link.code, &link.phone).await.map_err(unprocessable)?;
+    Ok(Json(json!({ "account": link.phone })))
 }
 
 async fn send(State(handle): State<Handle>, Json(send): Json<Send>) -> Result<Json<Value>, Refused> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::faults::{Action, Fault, When};
+use super::link_code::Typed;
 use super::messages;
 use super::pairing;
 use super::ratchet::RatchetReport;
@@ -32,6 +33,23 @@ impl Handle {
         self.0.with(|world| world.scan(qr, number, Some(name)))
     }
 
+    /// A person types the code that a client shows for `number` into that phone. The device
+    /// is linked once the client has proved that it was the right one.
+    pub async fn link(&self, code: &str, number: &str) -> Result<(), pairing::Error> {
+        let wrapped = self.0.read(|world| world.code_request(number))?;
+        let code = code.to_owned();
+        // A key derivation that is slow on purpose.
+        let typed = tokio::task::spawn_blocking(move || Typed::new(&code, &wrapped));
+        let typed = typed.await.map_err(|error| pairing::Error::Keys(error.to_string()))??;
+        self.0.with(|world| world.type_code(number, typed))
+    }
+
+    /// Waits until a client shows a code for `number`.
+    pub async fn wait_for_code(&self, number: &str, within: Duration) -> Result<(), TimedOut> {
+        self.wait(&format!("code for {number}"), within, |world| world.code_request(number).ok().map(|_| ()))
+            .await
+    }
+
     /// The phone of `from` sends a text to the account `to`; the message id.
     pub fn send_text(&self, from: &str, to: &str, text: &str) -> Result<String, messages::Error> {
         self.0.with(|world| world.send_text(from, to, text))
@@ -47,7 +65,7 @@ impl Handle {
         self.0.read(|world| world.received.clone())
     }
 
-    /// The first text that `to` got from a client and that satisfies `wanted`.
+    /// Waits until `to` has got this text from a client.
     pub async fn wait_for_text(&self, to: &str, text: &str, within: Duration) -> Result<Received, TimedOut> {
         self.wait(&format!("text {text:?} for {to}"), within, |world| {
             world

@@ -277,7 +277,7 @@ mod tests {
             let over = matches!(server.frame(&bytes), Ok(Step::Done { .. }));
             prop_assert!(!over);
             let client_static = KeyPair::generate(&mut rand::rng());
-            let mut client = XxHandshakeState::new(client_static, login(), &WA_CONN_HEADER).unwrap();
+            let client = XxHandshakeState::new(client_static, login(), &WA_CONN_HEADER).unwrap();
             let mut server = Handshake::new(identity());
             server.frame(&client.build_client_hello().unwrap()).unwrap();
             prop_assert!(server.frame(&bytes).is_err());

@@ -81,10 +81,7 @@ mod tests {
         assert!(verify(root, &intermediate));
         assert!(verify(details(&intermediate).key.as_deref().unwrap(), &leaf));
         assert!(!verify(root, &leaf));
-        assert_eq!(
-            details(&leaf).key.as_deref(),
-            Some(&identity.static_key().public_key.public_key_bytes()[..])
-        );
+        assert_eq!(details(&leaf).key.as_deref(), Some(identity.static_key().public_key.public_key_bytes()));
         assert_eq!(details(&leaf).issuer_serial, details(&intermediate).serial);
     }
 }

@@ -14,6 +14,7 @@ mod faults;
 mod handle;
 mod handshake;
 mod identity;
+mod link_code;
 mod messages;
 mod pairing;
 mod peer;

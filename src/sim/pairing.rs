@@ -16,6 +16,7 @@ use waproto::whatsapp::{ADVDeviceIdentity, ADVSignedDeviceIdentity, ADVSignedDev
 use super::account::Device;
 use super::blob::Blob;
 use super::handshake::Client;
+use super::link_code::CodeRequest;
 use super::report::What;
 use super::stanza;
 use super::world::{ConnectionId, Phase, World, now_seconds};
@@ -36,6 +37,12 @@ pub enum Error {
     /// No client waits with this QR.
     #[error("no client waits with this QR; it may have shown a newer one")]
     Stale,
+    /// The text is not a pairing code.
+    #[error("a pairing code is eight letters and digits")]
+    Code,
+    /// No client shows a code for this number.
+    #[error("no client shows a code for this number")]
+    NoCode,
     /// The number cannot be one.
     #[error("a phone number is 5 to 15 digits in international form, without + and leading zeros")]
     Number,
@@ -51,6 +58,7 @@ pub struct Registration {
     pub(super) registration_id: u32,
     pub(super) signed: (u32, [u8; 32], Blob),
     pub(super) refs: Vec<String>,
+    pub(super) code: Option<CodeRequest>,
     pub(super) offer: Option<Offer>,
 }
 
@@ -103,6 +111,7 @@ impl Registration {
             registration_id: number(&data.e_regid)?,
             signed: (number(&data.e_skey_id)?, key(&data.e_skey_val)?, Blob(data.e_skey_sig.clone()?)),
             refs: Vec::new(),
+            code: None,
             offer: None,
         })
     }
@@ -243,7 +252,10 @@ impl World {
                 self.counters.pings += 1;
                 self.send(connection, stanza::result(&id, []));
             }
-            _ => self.send(connection, stanza::result(&id, [])),
+            _ => match node.get_optional_child("link_code_companion_reg") {
+                Some(reg) => self.code_stanza(connection, &id, reg),
+                None => self.send(connection, stanza::result(&id, [])),
+            },
         }
     }
 

@@ -9,6 +9,7 @@ use super::eventually::eventually;
 use async_trait::async_trait;
 use blacksky::sim::{Handle, Options, Server};
 use tokio::sync::mpsc;
+use wacore::pair_code::PairCodeOptions;
 use whatsapp_rust::bot::{Bot, BotHandle};
 use whatsapp_rust::http::{HttpClient, HttpRequest, HttpResponse};
 use whatsapp_rust::types::events::Event;
@@ -42,6 +43,7 @@ fn start(folder: Option<&Path>) -> Server {
 pub struct RustClient {
     handle: BotHandle,
     qr: mpsc::UnboundedReceiver<String>,
+    codes: mpsc::UnboundedReceiver<String>,
     seen: Arc<Mutex<Vec<String>>>,
     texts: Arc<Mutex<Vec<String>>>,
 }
@@ -59,13 +61,24 @@ impl HttpClient for NoHttp {
 impl RustClient {
     /// Connects to `url` with its session in the SQLite file `file`.
     pub async fn start(url: &str, file: &Path) -> Self {
+        Self::build(url, file, None).await
+    }
+
+    /// The same, and it asks for a pairing code for `number` in place of a QR.
+    pub async fn linking(url: &str, file: &Path, number: &str) -> Self {
+        let options = PairCodeOptions { phone_number: number.to_owned(), ..PairCodeOptions::default() };
+        Self::build(url, file, Some(options)).await
+    }
+
+    async fn build(url: &str, file: &Path, linking: Option<PairCodeOptions>) -> Self {
         let (to_test, qr) = mpsc::unbounded_channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let events = Arc::clone(&seen);
         let texts = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&texts);
         let store = SqliteStore::new(file.to_str().expect("a UTF-8 path")).await.expect("a store");
-        let bot = Bot::builder()
+        let (to_test_too, codes) = mpsc::unbounded_channel();
+        let builder = Bot::builder()
             .with_backend(store)
             .with_transport_factory(TokioWebSocketTransportFactory::new().with_url(url))
             .with_http_client(NoHttp)
@@ -74,6 +87,10 @@ impl RustClient {
             .skip_history_sync()
             .on_qr_code(move |code, _| {
                 let _ = to_test.send(code);
+                async {}
+            })
+            .on_pair_code(move |code, _| {
+                let _ = to_test_too.send(code);
                 async {}
             })
             .on_message(move |context| {
@@ -99,16 +116,26 @@ impl RustClient {
                     events.lock().expect("not poisoned").push(name);
                 }
                 async {}
-            })
-            .build()
-            .await
-            .expect("a bot");
-        Self { handle: bot.spawn(), qr, seen, texts }
+            });
+        let builder = match linking {
+            Some(options) => builder.with_pair_code(options),
+            None => builder,
+        };
+        let bot = builder.build().await.expect("a bot");
+        Self { handle: bot.spawn(), qr, codes, seen, texts }
     }
 
     /// The next QR it shows.
     pub async fn qr(&mut self) -> String {
         tokio::time::timeout(PATIENCE, self.qr.recv()).await.expect("a QR in time").expect("the client lives")
+    }
+
+    /// The next pairing code it shows.
+    pub async fn code(&mut self) -> String {
+        tokio::time::timeout(PATIENCE, self.codes.recv())
+            .await
+            .expect("a code in time")
+            .expect("the client lives")
     }
 
     /// Whether it has shown a QR since the last one that was taken.
