@@ -1,23 +1,49 @@
 //! Sessions, lease and inbox in PostgreSQL or SQLite behind one contract.
 //!
-//! The contract (both back-ends pass one conformance suite):
+//! The contract (both back-ends pass one conformance suite, `tests/it/store/`):
 //!
 //! - [`Store`] is cheap to clone; [`Store::open`] connects, [`Store::migrate`] brings the schema up.
 //! - [`Store::acquire`] wins the lease of a session or says who holds it. Winning gives a [`Lease`]
-//!   with an epoch (the fencing token).
+//!   with an epoch (the fencing token). [`Keeper`] renews leases and tells when one is lost.
 //! - [`Store::session`] binds a [`SessionStore`] to that epoch for life. Every write of it checks
 //!   the epoch in its own transaction and fails with [`StoreError::Fenced`] once another epoch exists.
 //! - [`SessionStore`] is whatsapp-rust's `Backend`, and holds the inbox.
+//!
+//! Inside: `engine` is what a database must do, `postgres` and `sqlite` do it, `sealed` seals and
+//! opens what goes through it, `whatsapp` and `inbox` give it meaning.
 
+mod boottime;
+mod engine;
+mod inbox;
+mod keeper;
+mod kind;
+mod migrate;
+mod postgres;
+mod seal;
+mod sealed;
+mod sqlite;
+mod whatsapp;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::config;
+pub use inbox::InboxMessage;
+pub use keeper::{Keeper, Kept};
+pub use sealed::SessionStore;
+
+use crate::config::{self, DatabaseLocation};
+use engine::{Bond, Engine};
+use seal::Sealer;
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    engine: Arc<dyn Engine>,
+    sealer: Sealer,
+}
 
 /// Who asks for a lease: DYNO, release and a random part; unique per process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +58,34 @@ pub struct Lease {
     pub owner: Owner,
     /// The fencing token: larger than any epoch before it.
     pub epoch: i64,
+    generation: Generation,
 }
 
+/// The current generation of a session under a lease; archiving opens the next one, which every
+/// clone of the lease sees.
+#[derive(Debug, Clone)]
+struct Generation(Arc<AtomicI64>);
+
+impl Generation {
+    fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, generation: i64) {
+        self.0.store(generation, Ordering::Release);
+    }
+}
+
+impl PartialEq for Generation {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Generation {}
+
 /// What can go wrong in the store. Messages carry no URL and no password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another owner holds the lease.
     #[error("the session is held by {owner} until {until}")]
@@ -56,109 +106,105 @@ pub enum StoreError {
     Unreadable { what: String, problem: String },
 }
 
+impl StoreError {
+    /// The store's error inside another one, e.g. in what whatsapp-rust gives back.
+    pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut layer = Some(error);
+        while let Some(error) = layer {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return Some(found);
+            }
+            layer = error.source();
+        }
+        None
+    }
+}
+
 /// What happened to a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
-    /// Version before.
+    /// Version before; 0 when there was none.
     pub from: i64,
     /// Version now.
     pub to: i64,
 }
 
-/// One session under one epoch.
-#[derive(Debug, Clone)]
-pub struct SessionStore {}
-
-/// An inbound message as the inbox keeps it.
-#[derive(Debug, Clone)]
-pub struct InboxMessage {
-    /// Chat, sender and id name a message; writing the same one twice keeps the first.
-    pub chat: String,
-    pub sender: String,
-    pub id: String,
-    /// Sender's clock, as WhatsApp delivered it.
-    pub at: DateTime<Utc>,
-    /// Sender's display name.
-    pub push_name: String,
-    /// Text of the message; empty when it has none.
-    pub text: String,
-}
-
 impl Store {
-    /// Connects. Fails with `Unavailable` when the database does not answer within its deadline.
-    pub async fn open(_config: &config::Database) -> Result<Self, StoreError> {
-        unimplemented!()
+    /// Connects. Fails with `Unavailable` when the database does not answer within its deadline (5 s).
+    pub async fn open(config: &config::Database) -> Result<Self, StoreError> {
+        let engine: Arc<dyn Engine> = match &config.location {
+            DatabaseLocation::Postgres(url) => {
+                Arc::new(postgres::Postgres::open(url, config.tls, config.max_connections).await?)
+            }
+            DatabaseLocation::Sqlite(path) => Arc::new(sqlite::Sqlite::open(path).await?),
+            DatabaseLocation::Missing => {
+                return Err(StoreError::Unavailable {
+                    problem: "there is no database: run `heroku addons:create \
+                              heroku-postgresql:essential-0`, or set database.allow_ephemeral = true to keep \
+                              the session on a disk that is wiped daily"
+                        .into(),
+                });
+            }
+        };
+        Ok(Self { engine, sealer: Sealer::new(config.secret_key.as_ref()) })
     }
 
     /// "postgresql" or "sqlite".
     pub fn kind(&self) -> &'static str {
-        unimplemented!()
+        self.engine.kind()
     }
 
     /// Something the operator should know, e.g. PostgreSQL without a secret key.
     pub fn warning(&self) -> Option<String> {
-        unimplemented!()
+        (self.engine.kind() == "postgresql" && !self.sealer.seals()).then(|| {
+            "sessions are stored in PostgreSQL unsealed: whoever reads the database can use the WhatsApp \
+             account; set BLACKSKY_SECRET_KEY to a long random value and keep it"
+                .to_owned()
+        })
     }
 
     /// Applies the migrations. Idempotent; two at once are safe.
     pub async fn migrate(&self) -> Result<Migrated, StoreError> {
-        unimplemented!()
+        self.engine.migrate().await
     }
 
-    /// Wins the lease of a session, or `Held`.
-    pub async fn acquire(&self, _session: &str, _owner: &Owner, _ttl: Duration) -> Result<Lease, StoreError> {
-        unimplemented!()
+    /// Wins the lease of a session, or `Held`. An owner that holds it already gets a new epoch,
+    /// which fences its own older handles.
+    pub async fn acquire(&self, session: &str, owner: &Owner, ttl: Duration) -> Result<Lease, StoreError> {
+        let won = self.engine.acquire(session, owner, ttl).await?;
+        Ok(Lease {
+            session: session.to_owned(),
+            owner: owner.clone(),
+            epoch: won.epoch,
+            generation: Generation(Arc::new(AtomicI64::new(won.generation))),
+        })
     }
 
     /// Renews in one statement; gives back the leases that are still held.
-    pub async fn renew(&self, _leases: &[Lease], _ttl: Duration) -> Result<Vec<Lease>, StoreError> {
-        unimplemented!()
+    pub async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.engine.renew(leases, ttl).await
     }
 
     /// Gives a lease up; a lease that is no longer held is no error.
-    pub async fn release(&self, _lease: &Lease) -> Result<(), StoreError> {
-        unimplemented!()
+    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.engine.release(lease).await
     }
 
-    /// The session under this lease's epoch.
-    pub fn session(&self, _lease: &Lease) -> SessionStore {
-        unimplemented!()
+    /// The session under this lease's epoch, in its current generation.
+    pub fn session(&self, lease: &Lease) -> SessionStore {
+        let bond = Bond {
+            session: lease.session.clone(),
+            epoch: lease.epoch,
+            generation: lease.generation.get(),
+        };
+        SessionStore::new(self.engine.clone(), self.sealer.clone(), bond, lease.generation.clone())
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        unimplemented!()
-    }
-}
-
-impl SessionStore {
-    /// Writes a batch durably, all or nothing, before WhatsApp is told. Idempotent. Returns how many were new.
-    pub async fn put_inbox(&self, _batch: &[InboxMessage]) -> Result<usize, StoreError> {
-        unimplemented!()
-    }
-
-    /// Messages not yet handled, oldest first.
-    pub async fn unhandled(&self, _limit: u32) -> Result<Vec<InboxMessage>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Marks a message handled.
-    pub async fn mark_handled(&self, _chat: &str, _sender: &str, _id: &str) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Ends the session: its rows move to an archived generation, so that the next pairing starts anew.
-    pub async fn archive(&self) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Last WhatsApp Web version that led to an open link.
-    pub async fn wa_version(&self) -> Result<Option<config::WaVersion>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Remembers the version of an open link.
-    pub async fn put_wa_version(&self, _version: config::WaVersion) -> Result<(), StoreError> {
-        unimplemented!()
+        self.engine.close().await;
     }
 }

@@ -1,0 +1,162 @@
+//! What a database must be able to do. [`super::postgres`] and [`super::sqlite`] do it.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::kind::{Kind, Name, Row};
+use super::{Lease, Migrated, Owner, StoreError};
+use crate::config::WaVersion;
+
+/// Session, epoch and generation a write is bound to. A write whose bond is no longer the session's
+/// fails with [`StoreError::Fenced`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bond {
+    pub session: String,
+    pub epoch: i64,
+    pub generation: i64,
+}
+
+/// A lease that was won.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Won {
+    pub epoch: i64,
+    pub generation: i64,
+}
+
+/// What happens to a row that is already there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// The new row replaces it.
+    Replace,
+    /// It stays.
+    Keep,
+    /// The LID gets this phone number: its other rows go, the time of creation stays.
+    Lid,
+    /// `mark` only grows; value and `at` stay.
+    TcSender,
+    /// Value and `at` change if it had no value or the new one is at least as new; `mark` stays.
+    TcReceived,
+    /// The value changes; the later expiry wins, 0 being never; the later `mark` wins.
+    MsgSecret,
+}
+
+/// Which rows of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    Named(Vec<Name>),
+    /// All of one key.
+    Key(Vec<u8>),
+    /// Whose second half is one of these, whatever their key.
+    Subs(Vec<Vec<u8>>),
+    /// `at` below this.
+    Before(i64),
+    /// `at` not 0 and not above this.
+    Expired(i64),
+    /// Contact tokens with neither a token since the first time nor a `mark` since the second.
+    StaleTc { token: i64, sender: i64 },
+}
+
+/// Which one row stands for its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The one with the highest key.
+    Key,
+    /// The one with the latest `at`; among equals the highest key.
+    At,
+}
+
+/// A sealed row of the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InboxRow {
+    pub chat: Vec<u8>,
+    pub sender: Vec<u8>,
+    pub id: Vec<u8>,
+    pub at: i64,
+    pub value: Vec<u8>,
+}
+
+/// How long handled messages stay, so that a redelivered one is known.
+pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Most handled messages one pruning removes.
+pub(super) const PRUNE_BATCH: i64 = 500;
+
+/// A database. Every write returns only once it is durable.
+#[async_trait]
+pub(super) trait Engine: Debug + Send + Sync {
+    fn kind(&self) -> &'static str;
+    async fn migrate(&self) -> Result<Migrated, StoreError>;
+    async fn close(&self);
+
+    async fn acquire(&self, session: &str, owner: &Owner, ttl: Duration) -> Result<Won, StoreError>;
+    async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError>;
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// The named rows that exist, in any order.
+    async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError>;
+    /// Rows of `All`, `Key` or `Subs`, latest `at` first.
+    async fn list(&self, generation: i64, kind: Kind, which: &Which) -> Result<Vec<Row>, StoreError>;
+    async fn last(&self, generation: i64, kind: Kind, last: Last) -> Result<Option<Row>, StoreError>;
+    /// Whether a row of these kinds has a key in one of the half-open ranges.
+    async fn any_between(
+        &self,
+        generation: i64,
+        kinds: &[Kind],
+        ranges: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<bool, StoreError>;
+
+    /// Writes rows, all or nothing. No two of them have the same name.
+    async fn put(&self, bond: &Bond, kind: Kind, rows: &[Row], merge: Merge) -> Result<(), StoreError>;
+    async fn delete(&self, bond: &Bond, kind: Kind, which: &Which) -> Result<u64, StoreError>;
+    /// Deletes a row and gives it back.
+    async fn take(&self, bond: &Bond, kind: Kind, name: &Name) -> Result<Option<Row>, StoreError>;
+    /// Sets `mark` of rows that exist.
+    async fn mark(&self, bond: &Bond, kind: Kind, names: &[Name], mark: i64) -> Result<(), StoreError>;
+    /// Puts a damaged row aside, unless it has changed since it was read.
+    async fn set_aside(&self, bond: &Bond, kind: Kind, row: &Row) -> Result<(), StoreError>;
+
+    /// Writes messages that are not there yet and says how many.
+    async fn put_inbox(&self, bond: &Bond, rows: &[InboxRow]) -> Result<u64, StoreError>;
+    async fn unhandled(&self, generation: i64, limit: u32) -> Result<Vec<InboxRow>, StoreError>;
+    /// Marks a message handled and removes some that were handled long ago.
+    async fn mark_handled(&self, bond: &Bond, chat: &[u8], sender: &[u8], id: &[u8])
+    -> Result<(), StoreError>;
+
+    /// Opens a new generation and gives its number.
+    async fn archive(&self, bond: &Bond) -> Result<i64, StoreError>;
+    async fn wa_version(&self, session: &str) -> Result<Option<WaVersion>, StoreError>;
+    async fn put_wa_version(&self, bond: &Bond, version: WaVersion) -> Result<(), StoreError>;
+}
+
+/// The stored form of a version.
+pub(super) fn version_text(version: WaVersion) -> String {
+    format!("{}.{}.{}", version.0, version.1, version.2)
+}
+
+/// The version of a stored form; one that does not read is no version, since it is only a hint.
+pub(super) fn version_of(text: &str) -> Option<WaVersion> {
+    let mut parts = text.split('.').map(|part| part.parse().ok());
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(Some(first)), Some(Some(second)), Some(Some(third)), None) => {
+            Some(WaVersion(first, second, third))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{version_of, version_text};
+    use crate::config::WaVersion;
+
+    #[test]
+    fn a_version_reads_back() {
+        let version = WaVersion(2, 3000, 1_042_742_319);
+        assert_eq!(version_of(&version_text(version)), Some(version));
+        assert_eq!(version_of("2.3000"), None);
+        assert_eq!(version_of("2.3000.1.1"), None);
+        assert_eq!(version_of("2.3000.x"), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! Keeps the leases of this process: renews them all in one statement and tells each holder when
+//! its lease is lost.
+//!
+//! A holder must be silent before anybody else may speak. So the deadline is counted from before
+//! the renewal was sent, on a clock that goes on while the process is stopped, and ends
+//! [`margin`] early. The clock is polled: a process that was paused notices when it wakes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Lease, Owner, Store, StoreError, boottime};
+use crate::config;
+
+/// Longest between two looks at the clock.
+const LOOK: Duration = Duration::from_millis(250);
+/// Wait after a renewal that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long before the lease ends the holder lets go: 2 s, or a fifth of a short `ttl`.
+pub(crate) fn margin(ttl: Duration) -> Duration {
+    (ttl / 5).min(Duration::from_secs(2))
+}
+
+/// Keeps leases. Cheap to clone. Somebody must [`run`](Self::run) it, else every lease is lost in time.
+#[derive(Clone)]
+pub struct Keeper(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    owner: Owner,
+    ttl: Duration,
+    renew: Duration,
+    clock: fn() -> Duration,
+    kept: Mutex<BTreeMap<String, Entry>>,
+}
+
+struct Entry {
+    lease: Lease,
+    deadline: Duration,
+    lost: CancellationToken,
+}
+
+/// A lease that is being kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The lease.
+    pub lease: Lease,
+    lost: CancellationToken,
+}
+
+impl Kept {
+    /// Cancelled once the lease may no longer be relied upon: the link must close at once.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("owner", &self.0.owner).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// A keeper for the leases of one owner.
+    pub fn new(store: Store, owner: Owner, config: config::Lease) -> Self {
+        Self::with_clock(store, owner, config, boottime::now)
+    }
+
+    fn with_clock(store: Store, owner: Owner, config: config::Lease, clock: fn() -> Duration) -> Self {
+        let (ttl, renew) = (config.ttl.get(), config.renew.get());
+        Self(Arc::new(Inner { store, owner, ttl, renew, clock, kept: Mutex::default() }))
+    }
+
+    /// Wins the lease of a session and keeps it from now on, or `Held`. A lease of the same session
+    /// that this keeper held before is lost.
+    pub async fn acquire(&self, session: &str) -> Result<Kept, StoreError> {
+        let sent = (self.0.clock)();
+        let lease = self.0.store.acquire(session, &self.0.owner, self.0.ttl).await?;
+        let lost = CancellationToken::new();
+        let kept = Kept { lease: lease.clone(), lost: lost.clone() };
+        let entry = Entry { lease, deadline: self.deadline(sent), lost };
+        if let Some(before) = self.kept().insert(session.to_owned(), entry) {
+            before.lost.cancel();
+        }
+        Ok(kept)
+    }
+
+    /// Gives a lease up. It counts as lost at once, whatever the database says.
+    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.drop_if(&lease.session, |entry| entry.lease.epoch == lease.epoch);
+        self.0.store.release(lease).await
+    }
+
+    /// Renews until `stop`; the leases stay as they are then, for [`release`](Self::release).
+    pub async fn run(&self, stop: CancellationToken) {
+        let watch = async {
+            loop {
+                self.look();
+                tokio::time::sleep(LOOK.min(margin(self.0.ttl) / 4)).await;
+            }
+        };
+        let renew = async {
+            loop {
+                let wait = if self.renew().await { self.0.renew } else { RETRY.min(self.0.renew) };
+                tokio::time::sleep(wait).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watch => {}
+            () = renew => {}
+        }
+    }
+
+    /// Renews all leases once; false when the database did not answer.
+    async fn renew(&self) -> bool {
+        let leases: Vec<Lease> = self.kept().values().map(|entry| entry.lease.clone()).collect();
+        if leases.is_empty() {
+            return true;
+        }
+        let sent = (self.0.clock)();
+        match self.0.store.renew(&leases, self.0.ttl).await {
+            Ok(renewed) => {
+                for lease in &leases {
+                    if renewed.iter().any(|one| one.session == lease.session && one.epoch == lease.epoch) {
+                        let mut kept = self.kept();
+                        if let Some(entry) = kept.get_mut(&lease.session)
+                            && entry.lease.epoch == lease.epoch
+                        {
+                            entry.deadline = self.deadline(sent);
+                        }
+                    } else if self.drop_if(&lease.session, |entry| entry.lease.epoch == lease.epoch) {
+                        tracing::warn!(session = %lease.session, "the lease was taken over");
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, leases = leases.len(), "the leases could not be renewed");
+                false
+            }
+        }
+    }
+
+    /// Lets go of every lease whose deadline has passed.
+    fn look(&self) {
+        let now = (self.0.clock)();
+        let over: Vec<String> = self
+            .kept()
+            .iter()
+            .filter(|(_, entry)| entry.deadline <= now)
+            .map(|(session, _)| session.clone())
+            .collect();
+        for session in over {
+            if self.drop_if(&session, |entry| entry.deadline <= now) {
+                tracing::warn!(%session, "the lease ran out before it could be renewed");
+            }
+        }
+    }
+
+    fn drop_if(&self, session: &str, condition: impl Fn(&Entry) -> bool) -> bool {
+        let mut kept = self.kept();
+        if !kept.get(session).is_some_and(condition) {
+            return false;
+        }
+        if let Some(entry) = kept.remove(session) {
+            entry.lost.cancel();
+        }
+        true
+    }
+
+    fn deadline(&self, sent: Duration) -> Duration {
+        sent + self.0.ttl - margin(self.0.ttl)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        // The map is whole after each line that changes it.
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,286 @@
+//! PostgreSQL: connections, the lease, migrations. The rows are in [`rows`].
+//!
+//! Every operation is ONE statement in its own transaction. A write begins with the common table
+//! expression `fence`, which locks the session's row with the epoch of the writer `FOR KEY SHARE`:
+//! a take-over, which changes the epoch, waits for it, and finds no such row fenced off.
+
+mod lease;
+mod problem;
+mod rows;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
+use tokio::sync::Mutex;
+
+use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
+use super::kind::{Kind, Name, Row};
+use super::{Lease, Migrated, Owner, StoreError, migrate};
+use crate::config::{Secret, Tls, WaVersion};
+
+/// One operation, its retries included: longer, and the link is better closed.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Connecting for the first time, DNS and TLS included.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Most a migration may take; the sessions' own statements get 3 s.
+const MIGRATION_TIMEOUT: &str = "60s";
+const STATEMENT_TIMEOUT: &str = "3s";
+
+/// Encodes the arguments of a statement.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => {{
+        let mut args = sqlx::postgres::PgArguments::default();
+        $( sqlx::Arguments::add(&mut args, $value).map_err(|error| {
+            crate::store::StoreError::Unavailable { problem: format!("a value cannot be sent to the database: {error}") }
+        })?; )*
+        args
+    }};
+}
+use args;
+
+/// A PostgreSQL database.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    pool: PgPool,
+    /// The lease has its own connection, so that it never queues behind the sessions.
+    lease: Mutex<Option<PgConnection>>,
+    options: PgConnectOptions,
+    max_connections: u32,
+}
+
+impl Postgres {
+    /// Connects, the lease's connection and one of the pool at the same time.
+    pub(super) async fn open(url: &Secret, tls: Tls, max_connections: u32) -> Result<Self, StoreError> {
+        let options = options(url, tls)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections.saturating_sub(1).max(1))
+            .acquire_timeout(DEADLINE)
+            // A dead connection is noticed by its first statement, which is then retried: no ping before each.
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.clone());
+        let both = tokio::time::timeout(CONNECT_DEADLINE, async {
+            tokio::try_join!(options.connect(), async { pool.acquire().await.map(drop) })
+        });
+        let (lease, ()) = match both.await {
+            Ok(result) => result.map_err(|error| problem::of(&error))?,
+            Err(_) => return Err(problem::silent(CONNECT_DEADLINE)),
+        };
+        Ok(Self { pool, lease: Mutex::new(Some(lease)), options, max_connections })
+    }
+
+    /// Runs one statement in its own transaction. A connection found dead is replaced and the
+    /// statement sent again; one that does not answer in time is not, since it might still arrive.
+    async fn run(&self, sql: &'static str, args: PgArguments) -> Result<Vec<PgRow>, StoreError> {
+        self.run_up_to(sql, args, self.max_connections).await
+    }
+
+    async fn run_up_to(
+        &self,
+        sql: &'static str,
+        args: PgArguments,
+        retries: u32,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let attempts = async {
+            let mut left = retries;
+            loop {
+                match self.once(sql, args.clone()).await {
+                    Err(error) if left > 0 && problem::is_dead_connection(&error) => left -= 1,
+                    result => return result.map_err(|error| problem::of(&error)),
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, attempts).await.unwrap_or_else(|_| Err(problem::silent(DEADLINE)))
+    }
+
+    async fn once(&self, sql: &'static str, args: PgArguments) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query_with(sql, args).fetch_all(&mut *connection).await
+    }
+
+    /// Runs one statement on the lease's own connection, with the same rule.
+    async fn run_lease(&self, sql: &'static str, args: PgArguments) -> Result<Vec<PgRow>, StoreError> {
+        let mut slot = self.lease.lock().await;
+        let attempts = async {
+            let mut fresh = false;
+            loop {
+                // Taken out while in use: a statement that is given up half-way takes its connection with it.
+                let mut connection = match slot.take() {
+                    Some(connection) => connection,
+                    None => {
+                        fresh = true;
+                        self.options.connect().await.map_err(|error| problem::of(&error))?
+                    }
+                };
+                match sqlx::query_with(sql, args.clone()).fetch_all(&mut connection).await {
+                    Ok(rows) => {
+                        *slot = Some(connection);
+                        return Ok(rows);
+                    }
+                    Err(error) if problem::is_dead_connection(&error) && !fresh => {}
+                    Err(error) => {
+                        if !problem::is_dead_connection(&error) {
+                            *slot = Some(connection);
+                        }
+                        return Err(problem::of(&error));
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, attempts).await.unwrap_or_else(|_| Err(problem::silent(DEADLINE)))
+    }
+}
+
+fn options(url: &Secret, tls: Tls) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url.expose()).map_err(|_| StoreError::Unavailable {
+        problem: "DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/name".into(),
+    })?;
+    // PostgreSQL never speaks TLS over a Unix socket.
+    let local = options.get_socket().is_some() || options.get_host().starts_with('/');
+    let mode = match tls {
+        _ if local => PgSslMode::Disable,
+        Tls::Require => PgSslMode::Require,
+        Tls::VerifyFull => PgSslMode::VerifyFull,
+        Tls::Disable => PgSslMode::Disable,
+    };
+    Ok(options
+        .ssl_mode(mode)
+        .application_name("blacksky")
+        .options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
+            ("synchronous_commit", "on"),
+        ])
+        .disable_statement_logging())
+}
+
+fn column<T>(row: &PgRow, index: usize) -> Result<T, StoreError>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(index).map_err(|error| problem::of(&error))
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    fn kind(&self) -> &'static str {
+        "postgresql"
+    }
+
+    async fn migrate(&self) -> Result<Migrated, StoreError> {
+        // The usual case costs one question. The table is not there before the first migration.
+        const VERSION: &str = "SELECT max(version) FROM blacksky.migration WHERE success";
+        let found = match self.once(VERSION, PgArguments::default()).await {
+            Ok(rows) => rows.first().map(|row| column::<Option<i64>>(row, 0)).transpose()?.flatten(),
+            Err(error) if problem::is_undefined(&error) => None,
+            Err(error) => return Err(problem::of(&error)),
+        };
+        let migrator = migrate::postgres();
+        let known = migrate::known(&migrator);
+        let from = found.unwrap_or(0);
+        if migrate::is_current(from, known)? {
+            return Ok(Migrated { from, to: from });
+        }
+        let options = self.options.clone().options([("statement_timeout", MIGRATION_TIMEOUT)]);
+        let mut connection = options.connect().await.map_err(|error| problem::of(&error))?;
+        migrator.run_direct(None, &mut connection, false).await.map_err(|error| problem::of_migration(&error))?;
+        // The versions stand; how the connection ends is of no interest.
+        let _ = connection.close().await;
+        Ok(Migrated { from, to: known })
+    }
+
+    async fn close(&self) {
+        if let Some(connection) = self.lease.lock().await.take() {
+            // Closing is a courtesy to the server.
+            let _ = tokio::time::timeout(DEADLINE, connection.close()).await;
+        }
+        let _ = tokio::time::timeout(DEADLINE, self.pool.close()).await;
+    }
+
+    async fn acquire(&self, session: &str, owner: &Owner, ttl: Duration) -> Result<Won, StoreError> {
+        self.lease_acquire(session, owner, ttl).await
+    }
+
+    async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.lease_renew(leases, ttl).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.lease_release(lease).await
+    }
+
+    async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError> {
+        self.rows_get(generation, kind, names).await
+    }
+
+    async fn list(&self, generation: i64, kind: Kind, which: &Which) -> Result<Vec<Row>, StoreError> {
+        self.rows_list(generation, kind, which).await
+    }
+
+    async fn last(&self, generation: i64, kind: Kind, last: Last) -> Result<Option<Row>, StoreError> {
+        self.rows_last(generation, kind, last).await
+    }
+
+    async fn any_between(
+        &self,
+        generation: i64,
+        kinds: &[Kind],
+        ranges: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<bool, StoreError> {
+        self.rows_any_between(generation, kinds, ranges).await
+    }
+
+    async fn put(&self, bond: &Bond, kind: Kind, rows: &[Row], merge: Merge) -> Result<(), StoreError> {
+        self.rows_put(bond, kind, rows, merge).await
+    }
+
+    async fn delete(&self, bond: &Bond, kind: Kind, which: &Which) -> Result<u64, StoreError> {
+        self.rows_delete(bond, kind, which).await
+    }
+
+    async fn take(&self, bond: &Bond, kind: Kind, name: &Name) -> Result<Option<Row>, StoreError> {
+        self.rows_take(bond, kind, name).await
+    }
+
+    async fn mark(&self, bond: &Bond, kind: Kind, names: &[Name], mark: i64) -> Result<(), StoreError> {
+        self.rows_mark(bond, kind, names, mark).await
+    }
+
+    async fn set_aside(&self, bond: &Bond, kind: Kind, row: &Row) -> Result<(), StoreError> {
+        self.rows_set_aside(bond, kind, row).await
+    }
+
+    async fn put_inbox(&self, bond: &Bond, rows: &[InboxRow]) -> Result<u64, StoreError> {
+        self.inbox_put(bond, rows).await
+    }
+
+    async fn unhandled(&self, generation: i64, limit: u32) -> Result<Vec<InboxRow>, StoreError> {
+        self.inbox_unhandled(generation, limit).await
+    }
+
+    async fn mark_handled(
+        &self,
+        bond: &Bond,
+        chat: &[u8],
+        sender: &[u8],
+        id: &[u8],
+    ) -> Result<(), StoreError> {
+        self.inbox_handled(bond, chat, sender, id).await
+    }
+
+    async fn archive(&self, bond: &Bond) -> Result<i64, StoreError> {
+        self.lease_archive(bond).await
+    }
+
+    async fn wa_version(&self, session: &str) -> Result<Option<WaVersion>, StoreError> {
+        self.lease_wa_version(session).await
+    }
+
+    async fn put_wa_version(&self, bond: &Bond, version: WaVersion) -> Result<(), StoreError> {
+        self.lease_put_wa_version(bond, version).await
+    }
+}

@@ -1,0 +1,149 @@
+//! What a database error means and what to do about it. Never with the URL, its host or its password.
+
+use std::io;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+
+use crate::store::StoreError;
+
+/// The error of an operation in the store's words.
+pub(super) fn of(error: &sqlx::Error) -> StoreError {
+    StoreError::Unavailable { problem: text(error) }
+}
+
+/// No answer within the deadline.
+pub(super) fn silent(deadline: Duration) -> StoreError {
+    StoreError::Unavailable {
+        problem: format!("the database did not answer within {} s", deadline.as_secs()),
+    }
+}
+
+pub(super) fn of_migration(error: &MigrateError) -> StoreError {
+    let problem = match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            format!("the migration failed: {}", text(error))
+        }
+        MigrateError::VersionMismatch(version) => format!(
+            "migration {version} in the database is not the one of this blacksky: \
+             the schema was made by another build"
+        ),
+        other => format!("the migration failed: {other}"),
+    };
+    StoreError::Unavailable { problem }
+}
+
+/// Whether the statement failed only because its connection was dead before or while it was sent.
+pub(super) fn is_dead_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::NotConnected
+        ),
+        // The server ended the connection: shutdown, crash of another back-end, idle timeouts.
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P05" | "25P03"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the schema or table is not there.
+pub(super) fn is_undefined(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if matches!(error.code().as_deref(), Some("42P01" | "3F000")))
+}
+
+fn text(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => server(error.code().as_deref().unwrap_or("")),
+        sqlx::Error::Io(error) => network(error),
+        sqlx::Error::Tls(error) if error.to_string().contains("does not support TLS") => {
+            "the database does not offer TLS: set database.tls = \"disable\" if it is on this machine \
+             or in a private network"
+                .into()
+        }
+        sqlx::Error::Tls(_) => "the TLS handshake with the database failed: its certificate is not trusted; \
+             database.tls = \"require\" accepts any certificate, as Heroku Postgres needs it"
+            .into(),
+        sqlx::Error::PoolTimedOut => "no connection to the database became free or could be made in time".into(),
+        sqlx::Error::PoolClosed => "the store is closed".into(),
+        sqlx::Error::Configuration(_) => "DATABASE_URL is not a PostgreSQL URL such as \
+             postgres://user:password@host:5432/name"
+            .into(),
+        sqlx::Error::Protocol(_) => "what answers at DATABASE_URL does not speak PostgreSQL's protocol".into(),
+        other => format!("the database answered something unexpected: {other}"),
+    }
+}
+
+/// By SQLSTATE, since the server's own words may hold names and values.
+fn server(code: &str) -> String {
+    match code {
+        "28P01" => "the database refuses the user or password in DATABASE_URL".into(),
+        "28000" => "the database refuses this user from here: check the user in DATABASE_URL, and whether \
+             the server wants TLS (database.tls = \"require\")"
+            .into(),
+        "3D000" => "the database named in DATABASE_URL does not exist on the server".into(),
+        "53300" => "the database has no connection left: lower database.max_connections or stop other clients"
+            .into(),
+        "57P01" | "57P02" | "57P03" => "the database is starting up or shutting down".into(),
+        "57014" => "the database took longer than its statement timeout".into(),
+        "55P03" => "a lock in the database did not become free in time".into(),
+        "42501" => "the database user may not create or use the schema \"blacksky\": grant it CREATE on the \
+             database"
+            .into(),
+        "42P01" | "3F000" => "the tables are not there: run `blacksky migrate`".into(),
+        "42703" => "a column is not there: run `blacksky migrate`".into(),
+        "25006" => "the database is read-only: DATABASE_URL names a follower, or its size limit is reached"
+            .into(),
+        "53100" => "the database's disk is full".into(),
+        code => format!("the database refuses (SQLSTATE {code})"),
+    }
+}
+
+fn network(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "the database refuses connections: nothing listens at the host \
+             and port of DATABASE_URL"
+            .into(),
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "the database's host is not reachable".into()
+        }
+        io::ErrorKind::NotFound => "the database's Unix socket is not there".into(),
+        io::ErrorKind::PermissionDenied => "the database's Unix socket is not ours to use".into(),
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => "the connection to the database was cut".into(),
+        _ if error.to_string().contains("lookup") => "the host in DATABASE_URL is not known to DNS".into(),
+        kind => format!("the database cannot be reached ({kind})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{is_dead_connection, network, server};
+
+    #[test]
+    fn unknown_codes_are_named() {
+        assert_eq!(server("XX000"), "the database refuses (SQLSTATE XX000)");
+    }
+
+    #[test]
+    fn an_unknown_host_is_said_without_its_name() {
+        let error = io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(network(&error), "the host in DATABASE_URL is not known to DNS");
+    }
+
+    #[test]
+    fn a_timeout_is_no_dead_connection() {
+        assert!(!is_dead_connection(&sqlx::Error::Io(io::ErrorKind::TimedOut.into())));
+        assert!(is_dead_connection(&sqlx::Error::Io(io::ErrorKind::UnexpectedEof.into())));
+        assert!(!is_dead_connection(&sqlx::Error::PoolTimedOut));
+    }
+}

@@ -1,0 +1,169 @@
+//! A PostgreSQL of the tests' own: one cluster a test binary, one database a test.
+//!
+//! It listens on a free port of 127.0.0.1 with a password and on a Unix socket. It ends with the
+//! test binary: a shell in between waits for its standard input to close. Commits are synchronous;
+//! only the disk is not waited for.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+
+use super::eventually::eventually;
+
+/// Name and password of the one user.
+pub const USER: &str = "tester";
+pub const PASSWORD: &str = "not-a-secret";
+
+/// Stops PostgreSQL and removes its folder once the tests' end of the pipe is closed.
+const WATCH: &str = r#""$@" & server=$!; cat > /dev/null; kill -INT $server; wait $server; rm -rf "$FOLDER""#;
+
+pub struct Cluster {
+    pub port: u16,
+    folder: PathBuf,
+    // Its standard input stays open as long as the tests run.
+    _watch: Mutex<Child>,
+}
+
+/// The tests' cluster, started by the first one that asks.
+pub async fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(Cluster::start)).await.expect("starts");
+    eventually(Duration::from_secs(30), "PostgreSQL answers", async || {
+        PgConnection::connect(&cluster.url("postgres")).await.ok()
+    })
+    .await;
+    cluster
+}
+
+/// A fresh database of the tests' cluster; its URL.
+pub async fn database() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let cluster = cluster().await;
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut admin = PgConnection::connect(&cluster.url("postgres")).await.expect("an admin connection");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut admin)
+        .await
+        .expect("a database");
+    cluster.url(&name)
+}
+
+impl Cluster {
+    /// The URL of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// The URL of one of its databases over the Unix socket.
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}:{PASSWORD}@{folder}:{}/{database}", self.port)
+    }
+
+    fn start() -> Self {
+        let bin = bin();
+        let account = Account::of_server();
+        let folder = base().join(format!("blacksky-postgres-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a private folder");
+        let password = folder.join("password");
+        fs::write(&password, PASSWORD).expect("a password file");
+        account.give(&password);
+        account.give(&folder);
+        let data = folder.join("data");
+        let mut initdb = Command::new(bin.join("initdb"));
+        initdb
+            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--username", USER])
+            .arg("--pwfile")
+            .arg(&password)
+            .arg("-D")
+            .arg(&data)
+            .current_dir(&folder)
+            .stdin(Stdio::null());
+        account.become_it(&mut initdb);
+        let output = initdb.output().expect("initdb starts");
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let log = fs::File::create(folder.join("log")).expect("a log");
+        let mut watch = Command::new("sh");
+        watch
+            .args(["-c", WATCH, "sh"])
+            .arg(bin.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(&folder)
+            .args(["-p", &port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=90"])
+            .env("FOLDER", &folder)
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log);
+        account.become_it(&mut watch);
+        let watch = watch.spawn().expect("PostgreSQL starts");
+        Self { port, folder, _watch: Mutex::new(watch) }
+    }
+}
+
+/// The newest PostgreSQL: on PATH, or where Debian puts it.
+fn bin() -> PathBuf {
+    let mut found: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    versions.sort();
+    found.extend(versions.into_iter().rev());
+    let complete = |bin: &PathBuf| bin.join("initdb").exists() && bin.join("postgres").exists();
+    found.into_iter().find(complete).expect("PostgreSQL's server (Debian: apt install postgresql)")
+}
+
+/// A folder for temporary files that any account can reach into.
+fn base() -> PathBuf {
+    let folder = std::env::temp_dir();
+    let reachable = |folder: &Path| folder.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
+    if folder.ancestors().all(reachable) { folder } else { "/tmp".into() }
+}
+
+/// Who runs the server: it refuses root.
+struct Account(Option<(u32, u32)>);
+
+impl Account {
+    fn of_server() -> Self {
+        let root = fs::metadata("/proc/self").map(|data| data.uid() == 0).unwrap_or(false);
+        if !root {
+            return Self(None);
+        }
+        let accounts = fs::read_to_string("/etc/passwd").expect("the list of accounts");
+        let ids = |name: &str| {
+            let line = accounts.lines().find(|line| line.starts_with(&format!("{name}:")))?;
+            let mut fields = line.split(':').skip(2).map(|field| field.parse().ok());
+            Some((fields.next()??, fields.next()??))
+        };
+        Self(Some(ids("postgres").or_else(|| ids("nobody")).expect("an account for PostgreSQL")))
+    }
+
+    fn give(&self, path: &Path) {
+        if let Some((user, group)) = self.0 {
+            chown(path, Some(user), Some(group)).expect("a folder for PostgreSQL's account");
+        }
+    }
+
+    fn become_it(&self, command: &mut Command) {
+        if let Some((user, group)) = self.0 {
+            command.uid(user).gid(group);
+        }
+    }
+}
