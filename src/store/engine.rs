@@ -56,7 +56,10 @@ pub(super) enum Which {
     /// `at` not 0 and not above this.
     Expired(i64),
     /// Contact tokens with neither a token since the first time nor a `mark` since the second.
-    StaleTc { token: i64, sender: i64 },
+    StaleTc {
+        token: i64,
+        sender: i64,
+    },
 }
 
 /// Which one row stands for its kind.
@@ -121,8 +124,13 @@ pub(super) trait Engine: Debug + Send + Sync {
     async fn put_inbox(&self, bond: &Bond, rows: &[InboxRow]) -> Result<u64, StoreError>;
     async fn unhandled(&self, generation: i64, limit: u32) -> Result<Vec<InboxRow>, StoreError>;
     /// Marks a message handled and removes some that were handled long ago.
-    async fn mark_handled(&self, bond: &Bond, chat: &[u8], sender: &[u8], id: &[u8])
-    -> Result<(), StoreError>;
+    async fn mark_handled(
+        &self,
+        bond: &Bond,
+        chat: &[u8],
+        sender: &[u8],
+        id: &[u8],
+    ) -> Result<(), StoreError>;
 
     /// Opens a new generation and gives its number.
     async fn archive(&self, bond: &Bond) -> Result<i64, StoreError>;

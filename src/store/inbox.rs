@@ -50,8 +50,7 @@ impl SessionStore {
         let rows = batch
             .iter()
             .map(|message| {
-                let content =
-                    Content { push_name: message.push_name.clone(), text: message.text.clone() };
+                let content = Content { push_name: message.push_name.clone(), text: message.text.clone() };
                 let value = serde_json::to_vec(&content).map_err(|error| unreadable(&error))?;
                 let name = Name::triple(&message.chat, &message.sender, &message.id);
                 Ok(InboxRow {
@@ -59,7 +58,10 @@ impl SessionStore {
                     sender: message.sender.clone().into_bytes(),
                     id: message.id.clone().into_bytes(),
                     at: message.at.timestamp_micros(),
-                    value: self.sealer.seal(&self.inbox(&name), &value).map_err(|error| unreadable(&error))?,
+                    value: self
+                        .sealer
+                        .seal(&self.inbox(&name), &value)
+                        .map_err(|error| unreadable(&error))?,
                 })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
@@ -90,8 +92,10 @@ impl SessionStore {
         let (chat, sender, id) = (text(row.chat)?, text(row.sender)?, text(row.id)?);
         let name = Name::triple(&chat, &sender, &id);
         let value = self.sealer.open(&self.inbox(&name), &row.value).map_err(|error| unreadable(&error))?;
-        let Content { push_name, text } = serde_json::from_slice(&value).map_err(|error| unreadable(&error))?;
-        let at = DateTime::from_timestamp_micros(row.at).ok_or_else(|| unreadable(&"its time is out of range"))?;
+        let Content { push_name, text } =
+            serde_json::from_slice(&value).map_err(|error| unreadable(&error))?;
+        let at =
+            DateTime::from_timestamp_micros(row.at).ok_or_else(|| unreadable(&"its time is out of range"))?;
         Ok(InboxMessage { chat, sender, id, at, push_name, text })
     }
 }

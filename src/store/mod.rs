@@ -195,11 +195,8 @@ impl Store {
 
     /// The session under this lease's epoch, in its current generation.
     pub fn session(&self, lease: &Lease) -> SessionStore {
-        let bond = Bond {
-            session: lease.session.clone(),
-            epoch: lease.epoch,
-            generation: lease.generation.get(),
-        };
+        let bond =
+            Bond { session: lease.session.clone(), epoch: lease.epoch, generation: lease.generation.get() };
         SessionStore::new(self.engine.clone(), self.sealer.clone(), bond, lease.generation.clone())
     }
 

@@ -5,6 +5,7 @@ mod sim_faults;
 mod sim_node_client;
 mod sim_pair_code;
 mod sim_rust_client;
+mod store;
 mod support;
 mod web_browser;
 mod web_socket;

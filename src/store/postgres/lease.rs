@@ -127,12 +127,10 @@ impl Postgres {
         bond: &Bond,
         version: WaVersion,
     ) -> Result<(), StoreError> {
-        self.run_fenced(PUT_WA_VERSION, args![
-            &bond.session,
-            bond.epoch,
-            bond.generation,
-            version_text(version)
-        ])
+        self.run_fenced(
+            PUT_WA_VERSION,
+            args![&bond.session, bond.epoch, bond.generation, version_text(version)],
+        )
         .await
         .map(drop)
     }

@@ -137,7 +137,8 @@ impl Postgres {
 
 fn options(url: &Secret, tls: Tls) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.expose()).map_err(|_| StoreError::Unavailable {
-        problem: "DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/name".into(),
+        problem: "DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/name"
+            .into(),
     })?;
     // PostgreSQL never speaks TLS over a Unix socket.
     let local = options.get_socket().is_some() || options.get_host().starts_with('/');
@@ -187,7 +188,10 @@ impl Engine for Postgres {
         }
         let options = self.options.clone().options([("statement_timeout", MIGRATION_TIMEOUT)]);
         let mut connection = options.connect().await.map_err(|error| problem::of(&error))?;
-        migrator.run_direct(None, &mut connection, false).await.map_err(|error| problem::of_migration(&error))?;
+        migrator
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(|error| problem::of_migration(&error))?;
         // The versions stand; how the connection ends is of no interest.
         let _ = connection.close().await;
         Ok(Migrated { from, to: known })

@@ -69,12 +69,16 @@ fn text(error: &sqlx::Error) -> String {
         sqlx::Error::Tls(_) => "the TLS handshake with the database failed: its certificate is not trusted; \
              database.tls = \"require\" accepts any certificate, as Heroku Postgres needs it"
             .into(),
-        sqlx::Error::PoolTimedOut => "no connection to the database became free or could be made in time".into(),
+        sqlx::Error::PoolTimedOut => {
+            "no connection to the database became free or could be made in time".into()
+        }
         sqlx::Error::PoolClosed => "the store is closed".into(),
         sqlx::Error::Configuration(_) => "DATABASE_URL is not a PostgreSQL URL such as \
              postgres://user:password@host:5432/name"
             .into(),
-        sqlx::Error::Protocol(_) => "what answers at DATABASE_URL does not speak PostgreSQL's protocol".into(),
+        sqlx::Error::Protocol(_) => {
+            "what answers at DATABASE_URL does not speak PostgreSQL's protocol".into()
+        }
         other => format!("the database answered something unexpected: {other}"),
     }
 }
@@ -87,8 +91,9 @@ fn server(code: &str) -> String {
              the server wants TLS (database.tls = \"require\")"
             .into(),
         "3D000" => "the database named in DATABASE_URL does not exist on the server".into(),
-        "53300" => "the database has no connection left: lower database.max_connections or stop other clients"
-            .into(),
+        "53300" => {
+            "the database has no connection left: lower database.max_connections or stop other clients".into()
+        }
         "57P01" | "57P02" | "57P03" => "the database is starting up or shutting down".into(),
         "57014" => "the database took longer than its statement timeout".into(),
         "55P03" => "a lock in the database did not become free in time".into(),
@@ -97,8 +102,9 @@ fn server(code: &str) -> String {
             .into(),
         "42P01" | "3F000" => "the tables are not there: run `blacksky migrate`".into(),
         "42703" => "a column is not there: run `blacksky migrate`".into(),
-        "25006" => "the database is read-only: DATABASE_URL names a follower, or its size limit is reached"
-            .into(),
+        "25006" => {
+            "the database is read-only: DATABASE_URL names a follower, or its size limit is reached".into()
+        }
         "53100" => "the database's disk is full".into(),
         code => format!("the database refuses (SQLSTATE {code})"),
     }

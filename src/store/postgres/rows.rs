@@ -40,8 +40,7 @@ macro_rules! insert {
     };
 }
 
-const PUT: &str =
-    insert!("", "DO UPDATE SET value = excluded.value, at = excluded.at, mark = excluded.mark");
+const PUT: &str = insert!("", "DO UPDATE SET value = excluded.value, at = excluded.at, mark = excluded.mark");
 const PUT_KEEP: &str = insert!("", "DO NOTHING");
 const PUT_LID: &str = insert!(
     ", gone AS (DELETE FROM blacksky.session_row AS r USING fence
@@ -50,8 +49,7 @@ const PUT_LID: &str = insert!(
             WHERE n.key = r.key AND n.sub = r.sub))",
     "DO UPDATE SET value = excluded.value, at = excluded.at"
 );
-const PUT_TC_SENDER: &str =
-    insert!("", "DO UPDATE SET mark = greatest(r.mark, excluded.mark)");
+const PUT_TC_SENDER: &str = insert!("", "DO UPDATE SET mark = greatest(r.mark, excluded.mark)");
 const PUT_TC_RECEIVED: &str = insert!(
     "",
     "DO UPDATE SET value = excluded.value, at = excluded.at
@@ -147,11 +145,7 @@ const INBOX_HANDLED: &str = fenced!(
 
 impl Postgres {
     /// Runs a write; `Fenced` when its bond no longer holds. Gives its one row.
-    pub(super) async fn run_fenced(
-        &self,
-        sql: &'static str,
-        args: PgArguments,
-    ) -> Result<PgRow, StoreError> {
+    pub(super) async fn run_fenced(&self, sql: &'static str, args: PgArguments) -> Result<PgRow, StoreError> {
         passed(self.run(sql, args).await?)
     }
 
@@ -163,9 +157,7 @@ impl Postgres {
     ) -> Result<Vec<Row>, StoreError> {
         let rows = match names {
             [] => return Ok(Vec::new()),
-            [name] => {
-                self.run(GET_ONE, args![generation, kind.number(), &name.key, &name.sub]).await?
-            }
+            [name] => self.run(GET_ONE, args![generation, kind.number(), &name.key, &name.sub]).await?,
             names => {
                 let (keys, subs) = split(names);
                 self.run(GET, args![generation, kind.number(), keys, subs]).await?
@@ -234,9 +226,8 @@ impl Postgres {
         let values: Vec<&[u8]> = rows.iter().map(|row| row.value.as_slice()).collect();
         let at: Vec<i64> = rows.iter().map(|row| row.at).collect();
         let mark: Vec<Option<i64>> = rows.iter().map(|row| row.mark).collect();
-        let args = args![
-            &bond.session, bond.epoch, bond.generation, kind.number(), keys, subs, values, at, mark
-        ];
+        let args =
+            args![&bond.session, bond.epoch, bond.generation, kind.number(), keys, subs, values, at, mark];
         self.run_fenced(sql, args).await.map(drop)
     }
 
@@ -271,8 +262,7 @@ impl Postgres {
         kind: Kind,
         name: &Name,
     ) -> Result<Option<Row>, StoreError> {
-        let args =
-            args![&bond.session, bond.epoch, bond.generation, kind.number(), &name.key, &name.sub];
+        let args = args![&bond.session, bond.epoch, bond.generation, kind.number(), &name.key, &name.sub];
         // Not sent twice: the first might have taken the row, and the second would say there was none.
         let row = passed(self.run_up_to(TAKE, args, 0).await?)?;
         let (Some(value), Some(at)) = (column(&row, 1)?, column(&row, 2)?) else { return Ok(None) };
@@ -293,8 +283,14 @@ impl Postgres {
 
     pub(super) async fn rows_set_aside(&self, bond: &Bond, kind: Kind, row: &Row) -> Result<(), StoreError> {
         let args = args![
-            &bond.session, bond.epoch, bond.generation, kind.number(),
-            &row.name.key, &row.name.sub, &row.value, SET_ASIDE
+            &bond.session,
+            bond.epoch,
+            bond.generation,
+            kind.number(),
+            &row.name.key,
+            &row.name.sub,
+            &row.value,
+            SET_ASIDE
         ];
         self.run_fenced(SET_ASIDE_ROW, args).await.map(drop)
     }
@@ -337,8 +333,14 @@ impl Postgres {
         id: &[u8],
     ) -> Result<(), StoreError> {
         let args = args![
-            &bond.session, bond.epoch, bond.generation, chat, sender, id,
-            HANDLED_FOR.as_secs_f64(), PRUNE_BATCH
+            &bond.session,
+            bond.epoch,
+            bond.generation,
+            chat,
+            sender,
+            id,
+            HANDLED_FOR.as_secs_f64(),
+            PRUNE_BATCH
         ];
         self.run_fenced(INBOX_HANDLED, args).await.map(drop)
     }

@@ -25,12 +25,13 @@ impl Sqlite {
         let won = match before {
             Some(row) => Won { epoch: (column::<i64>(&row, 0)? + 1).max(now), generation: column(&row, 1)? },
             None => {
-                let row = sqlx::query("INSERT INTO generation (session, opened_at) VALUES (?, ?) RETURNING id")
-                    .bind(session)
-                    .bind(now)
-                    .fetch_one(&mut *transaction)
-                    .await
-                    .map_err(|error| problem(&error))?;
+                let row =
+                    sqlx::query("INSERT INTO generation (session, opened_at) VALUES (?, ?) RETURNING id")
+                        .bind(session)
+                        .bind(now)
+                        .fetch_one(&mut *transaction)
+                        .await
+                        .map_err(|error| problem(&error))?;
                 Won { epoch: now, generation: column(&row, 0)? }
             }
         };
@@ -96,10 +97,10 @@ impl Sqlite {
         }
     }
 
-    fn held(
-        &self,
-    ) -> Result<std::sync::MutexGuard<'_, std::collections::HashMap<String, Held>>, StoreError> {
-        self.locks.lock().map_err(|_| StoreError::Unavailable { problem: "the table of leases is lost".into() })
+    fn held(&self) -> Result<std::sync::MutexGuard<'_, std::collections::HashMap<String, Held>>, StoreError> {
+        self.locks
+            .lock()
+            .map_err(|_| StoreError::Unavailable { problem: "the table of leases is lost".into() })
     }
 
     pub(super) async fn lease_archive(&self, bond: &Bond) -> Result<i64, StoreError> {

@@ -61,7 +61,9 @@ const ANY_BETWEEN: &str =
     "SELECT 1 FROM session_row WHERE generation = ?1 AND kind = ?2 AND key >= ?3 AND key < ?4 LIMIT 1";
 
 macro_rules! delete {
-    ($condition:expr) => { concat!("DELETE FROM session_row WHERE generation = ?1 AND kind = ?2 ", $condition) };
+    ($condition:expr) => {
+        concat!("DELETE FROM session_row WHERE generation = ?1 AND kind = ?2 ", $condition)
+    };
 }
 
 const DELETE_ALL: &str = delete!("");
@@ -348,13 +350,8 @@ impl Sqlite {
         let now = clock::now();
         let old = (now - HANDLED_FOR).timestamp_micros();
         let mut transaction = self.begin(bond).await?;
-        let args = args![
-            bond.generation,
-            chat.to_vec(),
-            sender.to_vec(),
-            id.to_vec(),
-            now.timestamp_micros()
-        ];
+        let args =
+            args![bond.generation, chat.to_vec(), sender.to_vec(), id.to_vec(), now.timestamp_micros()];
         execute(&mut transaction, HANDLED, args).await?;
         execute(&mut transaction, PRUNE, args![bond.generation, old, PRUNE_BATCH]).await?;
         transaction.commit().await.map_err(|error| problem(&error))

@@ -33,9 +33,7 @@ impl AppSyncStore for SessionStore {
 
     async fn set_version(&self, name: &str, state: HashState) -> Result<()> {
         let value = encode(Kind::SyncVersion, &state)?;
-        Ok(self
-            .write(Kind::SyncVersion, [Unsealed::plain(Name::of(name), &value)], Merge::Replace)
-            .await?)
+        Ok(self.write(Kind::SyncVersion, [Unsealed::plain(Name::of(name), &value)], Merge::Replace).await?)
     }
 
     async fn put_mutation_macs(

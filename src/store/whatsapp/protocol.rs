@@ -187,12 +187,8 @@ impl ProtocolStore for SessionStore {
     }
 
     async fn touch_tc_token_sender_timestamp(&self, jid: &str, sender_timestamp: i64) -> Result<()> {
-        let row = Unsealed {
-            name: Name::of(jid),
-            value: &[],
-            at: sender_timestamp,
-            mark: Some(sender_timestamp),
-        };
+        let row =
+            Unsealed { name: Name::of(jid), value: &[], at: sender_timestamp, mark: Some(sender_timestamp) };
         Ok(self.write(Kind::TcToken, [row], Merge::TcSender).await?)
     }
 
@@ -202,12 +198,8 @@ impl ProtocolStore for SessionStore {
     }
 
     async fn store_sent_message(&self, chat_jid: &str, message_id: &str, payload: &[u8]) -> Result<()> {
-        let row = Unsealed {
-            name: Name::pair(chat_jid, message_id),
-            value: payload,
-            at: now_secs(),
-            mark: None,
-        };
+        let row =
+            Unsealed { name: Name::pair(chat_jid, message_id), value: payload, at: now_secs(), mark: None };
         Ok(self.write(Kind::SentMessage, [row], Merge::Replace).await?)
     }
 

@@ -91,12 +91,8 @@ impl SignalStore for SessionStore {
 
     async fn store_prekeys_batch(&self, keys: &[(u32, Bytes)], uploaded: bool) -> Result<()> {
         let mark = Some(i64::from(uploaded));
-        let rows = keys.iter().map(|(id, record)| Unsealed {
-            name: Name::number(*id),
-            value: record,
-            at: 0,
-            mark,
-        });
+        let rows =
+            keys.iter().map(|(id, record)| Unsealed { name: Name::number(*id), value: record, at: 0, mark });
         Ok(self.write(Kind::PreKey, rows, Merge::Replace).await?)
     }
 

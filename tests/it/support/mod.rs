@@ -4,3 +4,4 @@ pub mod eventually;
 pub mod node;
 pub mod sim;
 pub mod site;
+pub mod postgres;

@@ -37,8 +37,8 @@ pub struct Cluster {
 pub async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(Cluster::start)).await.expect("starts");
-    eventually(Duration::from_secs(30), "PostgreSQL answers", async || {
-        PgConnection::connect(&cluster.url("postgres")).await.ok()
+    eventually("PostgreSQL answers", Duration::from_secs(30), async || {
+        PgConnection::connect(&cluster.url("postgres")).await.is_ok()
     })
     .await;
     cluster
@@ -118,9 +118,8 @@ impl Cluster {
 
 /// The newest PostgreSQL: on PATH, or where Debian puts it.
 fn bin() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).collect())
-        .unwrap_or_default();
+    let mut found: Vec<PathBuf> =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
         .unwrap_or_default();
