@@ -2,6 +2,6 @@ pub mod blacksky;
 pub mod browser;
 pub mod eventually;
 pub mod node;
+pub mod postgres;
 pub mod sim;
 pub mod site;
-pub mod postgres;
