@@ -93,7 +93,13 @@ pub async fn watch(pulse: &Pulse, config: Heartbeat, mut probe: impl FnMut()) {
             probed = None;
         }
         match next(Instant::now(), heard, probed, &config) {
-            Verdict::Dead => return,
+            Verdict::Dead => {
+                // A process that stood still for a while: what came in meanwhile is read first.
+                tokio::task::yield_now().await;
+                if pulse.last_heard() == heard {
+                    return;
+                }
+            }
             Verdict::Probe => {
                 // Counted from the decision, not from the write: a socket that takes no bytes is as dead
                 // as one that gives none.

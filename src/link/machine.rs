@@ -140,7 +140,9 @@ impl Machine {
     /// The state as the page shows it.
     pub fn state(&self) -> LinkState {
         match self.phase {
-            Phase::Starting | Phase::Stopped => LinkState::Starting,
+            Phase::Starting => LinkState::Starting,
+            // The lease was given up; another dyno may have it.
+            Phase::Stopped => LinkState::Standby,
             Phase::Unleased { shown } => shown,
             Phase::Dialling { pairing: true } => LinkState::Pairing,
             Phase::Dialling { pairing: false } => LinkState::Connecting,

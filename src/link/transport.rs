@@ -25,6 +25,8 @@ use super::heartbeat::Pulse;
 const READ_AHEAD: usize = 64;
 /// Frames queued for the socket; the client waits for each, so this is never full.
 const WRITE_AHEAD: usize = 16;
+/// After a write has failed, what is left to read is read within this: it may say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A close frame that cannot be written within this is not worth more time.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -95,6 +97,8 @@ struct Shared {
     pulse: Pulse,
     cut: CancellationToken,
     opened: CancellationToken,
+    /// A write failed; what the peer said before that may still be there to read.
+    broken: CancellationToken,
     ended: CancellationToken,
     facts: Mutex<Facts>,
 }
@@ -103,6 +107,7 @@ struct Shared {
 struct Facts {
     cut: Option<CutReason>,
     end: Option<End>,
+    write_error: Option<End>,
     dial: Option<DialError>,
 }
 
@@ -141,6 +146,13 @@ impl Line {
     /// Resolves when the transport has ended.
     pub async fn ended(&self) {
         self.0.ended.cancelled().await;
+    }
+
+    /// Resolves some time after a write has failed.
+    async fn unheard(&self) -> End {
+        self.0.broken.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+        self.facts().write_error.unwrap_or(End::Eof)
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -274,11 +286,14 @@ async fn read(
     events: &async_channel::Sender<TransportEvent>,
     line: &Line,
 ) -> End {
+    let unheard = line.unheard();
+    tokio::pin!(unheard);
     loop {
         let message = tokio::select! {
             biased;
             () = line.0.cut.cancelled() => return End::Local,
             message = stream.next() => message,
+            end = &mut unheard => return end,
         };
         line.pulse().heard();
         match message {
@@ -329,7 +344,10 @@ async fn write(
         };
         line.pulse().spoke();
         if let Err(error) = &outcome {
-            line.finish(broken(error));
+            line.facts().write_error = Some(broken(error));
+            line.0.broken.cancel();
+            let _ = written.send(outcome);
+            return;
         }
         let _ = written.send(outcome);
     }

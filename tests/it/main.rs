@@ -1,5 +1,7 @@
 //! The one integration binary: it runs the real program against real parts.
 
+mod native_link;
+mod native_store;
 mod sim_command;
 mod sim_faults;
 mod sim_node_client;

@@ -172,3 +172,20 @@ async fn a_cut_ends_a_dial_under_way() {
     line.cut(CutReason::Stop);
     assert!(tokio::time::timeout(PATIENCE, dialling).await.expect("the dial ends").expect("no panic"));
 }
+
+#[tokio::test]
+async fn last_words_are_heard_after_a_write_has_failed() {
+    let (transport, events, line, mut peer) = connected().await;
+    peer.send(Message::binary("why".as_bytes())).await.expect("send");
+    peer.close(None).await.expect("close");
+    drop(peer);
+    // Writes into the closed socket fail sooner or later.
+    let failing = async { while transport.send(Bytes::from_static(b"x")).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, failing).await.expect("a write fails");
+    match events.recv().await.expect("event") {
+        TransportEvent::DataReceived(frame) => assert_eq!(&frame[..], b"why"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(last(&events).await, TransportEvent::Disconnected(_)));
+    assert!(matches!(line.end(), Some(End::Closed { .. } | End::Eof | End::Io { .. })), "{:?}", line.end());
+}

@@ -1,0 +1,500 @@
+//! Runs the actions of the state machine and feeds back what happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Native;
+use super::connection::News;
+use super::gate::Trouble;
+use super::live::{Happening, Live, Parts};
+use super::version::Versions;
+use crate::bot::handle::Request;
+use crate::config::WaVersion;
+use crate::link::http::Http;
+use crate::link::machine::{Action, Event, Machine};
+use crate::link::policy::{Ending, Reaction};
+use crate::link::transport::CutReason;
+use crate::link::{LinkState, Parked, advice};
+use crate::runtime::clock;
+use crate::runtime::status::{Disconnect, Qr};
+use crate::store::{Keeper, Kept, SessionStore, StoreError};
+
+/// The database answers within this or counts as down.
+const DATABASE_DEADLINE: Duration = Duration::from_secs(5);
+/// For closing the link and flushing the session at the end.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// For giving the lease up at the end.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
+/// Shortest wait before a lease that is about to expire is asked for again.
+const SHORTEST_ASK: Duration = Duration::from_millis(100);
+
+/// One lease, and the client that was built under it.
+struct Epoch {
+    kept: Kept,
+    session: SessionStore,
+    live: Option<Live>,
+}
+
+/// Something that woke the driver.
+enum Wake {
+    Stop,
+    Lost,
+    Client(Happening),
+    Time,
+    Request(Option<Request>),
+}
+
+/// What the board tells beside the machine's state. Published with it in one change, so that no reader
+/// sees half of it.
+#[derive(Default)]
+struct Told {
+    qr: Option<Qr>,
+    open_since: Option<DateTime<Utc>>,
+    /// The link has been open in this process.
+    was_open: bool,
+    reconnects: u64,
+    last_disconnect: Option<Disconnect>,
+}
+
+pub struct Driver {
+    native: Native,
+    keeper: Keeper,
+    _renewals: AbortOnDropHandle<()>,
+    http: Http,
+    versions: Versions,
+    machine: Machine,
+    rng: StdRng,
+    epoch: Option<Epoch>,
+    wake_at: Option<Instant>,
+    began: Instant,
+    told: Told,
+    /// No more requests can come.
+    unasked: bool,
+}
+
+impl Driver {
+    pub fn new(native: Native) -> Self {
+        let keeper = Keeper::new(native.store.clone(), native.owner.clone(), native.lease);
+        let renewing = keeper.clone();
+        // Ends with the driver, after the lease was given up.
+        let renewals = tokio::spawn(async move { renewing.run(CancellationToken::new()).await });
+        Self {
+            keeper,
+            _renewals: AbortOnDropHandle::new(renewals),
+            http: Http::new(),
+            versions: Versions::new(native.bot.wa_version),
+            machine: Machine::new(native.backoff, native.lease.renew.get()),
+            rng: rand::make_rng(),
+            epoch: None,
+            wake_at: None,
+            began: Instant::now(),
+            told: Told::default(),
+            unasked: false,
+            native,
+        }
+    }
+
+    pub async fn run(mut self) {
+        self.feed(Event::Start).await;
+        while !self.machine.stopped() {
+            let wake = self.next().await;
+            if let Some(event) = self.translate(wake) {
+                self.feed(event).await;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Wake {
+        let wake_at = self.wake_at;
+        let time = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let lost = self.epoch.as_ref().map(|epoch| epoch.kept.lost().clone());
+        let lost = async {
+            match lost {
+                Some(lost) => lost.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let live = self.epoch.as_mut().and_then(|epoch| epoch.live.as_mut());
+        let client = async {
+            match live {
+                Some(live) => live.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.native.stop.cancelled() => Wake::Stop,
+            () = lost => Wake::Lost,
+            happening = client => Wake::Client(happening),
+            request = self.native.requests.recv(), if !self.unasked => Wake::Request(request),
+            () = time => Wake::Time,
+        }
+    }
+
+    /// What happened, in the machine's words; writes to the board what the machine does not know.
+    fn translate(&mut self, wake: Wake) -> Option<Event> {
+        match wake {
+            Wake::Stop => Some(Event::Stop),
+            Wake::Lost => {
+                tracing::warn!(bot = %self.native.name, "the lease was lost: closing the link");
+                self.disconnected(&Ending::Transport(crate::link::transport::End::Cut(CutReason::Lease)));
+                Some(Event::LeaseLost)
+            }
+            Wake::Client(Happening::Trouble(trouble)) => Some(self.trouble(trouble)),
+            Wake::Client(Happening::News(news)) => self.news(news),
+            Wake::Time => {
+                self.wake_at = None;
+                Some(Event::Woke)
+            }
+            Wake::Request(Some(Request::ReconnectNow)) => Some(Event::ReconnectNow),
+            Wake::Request(Some(Request::ShowNewQr)) => Some(Event::ShowNewQr),
+            Wake::Request(None) => {
+                self.unasked = true;
+                None
+            }
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble) -> Event {
+        let cut = |reason| Ending::Transport(crate::link::transport::End::Cut(reason));
+        match trouble {
+            Trouble::Database => {
+                tracing::error!(bot = %self.native.name, "the database does not take writes: closing the link");
+                self.disconnected(&cut(CutReason::Database));
+                Event::DatabaseDown
+            }
+            Trouble::Fenced => {
+                tracing::warn!(bot = %self.native.name, "another dyno has taken over: closing the link");
+                self.disconnected(&cut(CutReason::Lease));
+                Event::LeaseLost
+            }
+            Trouble::Unreadable => Event::Unreadable,
+        }
+    }
+
+    fn news(&mut self, news: News) -> Option<Event> {
+        let name = self.native.name.clone();
+        match news {
+            News::Qr(qr) => {
+                tracing::info!(bot = %name, "a QR code waits to be scanned");
+                self.told.qr = Some(qr);
+                Some(Event::QrShown)
+            }
+            News::Paired => {
+                tracing::info!(bot = %name, "the phone linked this device");
+                self.told.qr = None;
+                self.publish();
+                None
+            }
+            News::Opened => {
+                self.opened();
+                Some(Event::Opened)
+            }
+            News::Ended(ending) => {
+                if let Some(live) = self.live() {
+                    live.connection = None;
+                    live.set_open(false);
+                }
+                self.ended(&ending);
+                Some(Event::Ended(ending.reaction()))
+            }
+        }
+    }
+
+    fn opened(&mut self) {
+        let name = &self.native.name;
+        tracing::info!(bot = %name, "Connection established");
+        let again = std::mem::replace(&mut self.told.was_open, true);
+        self.told.reconnects += u64::from(again);
+        self.told.open_since = Some(clock::now());
+        let Some(epoch) = &self.epoch else { return };
+        let Some(live) = &epoch.live else { return };
+        live.set_open(true);
+        let (session, version) = (epoch.session.clone(), live.version);
+        live.run(async move {
+            if let Err(error) = session.put_wa_version(version).await {
+                tracing::debug!(%error, "the version of the open link was not stored");
+            }
+        });
+        self.refresh_version();
+    }
+
+    /// Looks in the background for a newer version, for the next dial.
+    fn refresh_version(&self) {
+        let Some(live) = self.epoch.as_ref().and_then(|epoch| epoch.live.as_ref()) else { return };
+        if self.native.link.is_whatsapp() && self.versions.wants_refresh() {
+            let (versions, http) = (self.versions.clone(), Arc::new(self.http.clone()));
+            live.run(async move { versions.refresh(http).await });
+        }
+    }
+
+    fn ended(&mut self, ending: &Ending) {
+        let reaction = ending.reaction();
+        let (bot, reason) = (&self.native.name, ending.word());
+        match reaction {
+            Reaction::Restart => tracing::info!(%bot, reason, "the stream restarts"),
+            Reaction::BackOff { .. } | Reaction::BanFor(_) | Reaction::Conflict | Reaction::Ours => {
+                tracing::warn!(%bot, reason, "the link ended: {}", ending.text());
+            }
+            Reaction::Park(_) | Reaction::LoggedOut => {
+                tracing::error!(%bot, reason, "the link ended: {}", ending.text());
+            }
+        }
+        if reaction == Reaction::Park(Parked::ClientOutdated) {
+            if let Some(version) = self.live().map(|live| live.version) {
+                self.versions.refused(version);
+            }
+            self.refresh_version();
+        }
+        if reaction != Reaction::Restart {
+            self.disconnected(ending);
+        }
+    }
+
+    fn disconnected(&mut self, ending: &Ending) {
+        self.told.last_disconnect =
+            Some(Disconnect { at: clock::now(), reason: ending.word(), text: ending.text() });
+    }
+
+    fn live(&mut self) -> Option<&mut Live> {
+        self.epoch.as_mut()?.live.as_mut()
+    }
+
+    /// Feeds an event and all that follows from it at once.
+    async fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let actions = self.machine.step(Instant::now(), event, &mut self.rng);
+            tracing::debug!(bot = %self.native.name, ?event, ?actions, "step");
+            self.publish();
+            for action in actions {
+                events.extend(self.act(action).await);
+            }
+        }
+    }
+
+    /// Writes where the bot stands to the board.
+    fn publish(&mut self) {
+        let state = self.machine.state();
+        if state != LinkState::Pairing {
+            self.told.qr = None;
+        }
+        if state != LinkState::Open {
+            self.told.open_since = None;
+        }
+        let told = &self.told;
+        let attempt = self.machine.attempt();
+        let next_attempt_at = self.machine.next_dial().map(|at| {
+            let wait = at.saturating_duration_since(Instant::now());
+            clock::now() + chrono::Duration::from_std(wait).unwrap_or_default()
+        });
+        self.native.board.bot(&self.native.name, |bot| {
+            if bot.state != state {
+                bot.state = state;
+                bot.since = clock::now();
+            }
+            bot.advice = advice::advice(state).map(str::to_owned);
+            bot.attempt = attempt;
+            bot.next_attempt_at = next_attempt_at;
+            bot.qr.clone_from(&told.qr);
+            bot.open_since = told.open_since;
+            bot.reconnects = told.reconnects;
+            bot.last_disconnect.clone_from(&told.last_disconnect);
+        });
+    }
+
+    async fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Acquire => Some(self.acquire().await),
+            Action::Dial => self.dial().await,
+            Action::Discard(reason) => {
+                self.discard(reason).await;
+                None
+            }
+            Action::Archive => Some(self.archive().await),
+            Action::WakeAt(at) => {
+                self.wake_at = Some(at);
+                None
+            }
+            Action::Close => {
+                self.close().await;
+                None
+            }
+        }
+    }
+
+    async fn acquire(&mut self) -> Event {
+        let bot = self.native.name.clone();
+        let asking = self.keeper.acquire(&self.native.bot.session);
+        match tokio::time::timeout(DATABASE_DEADLINE, asking).await {
+            Ok(Ok(kept)) => {
+                tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
+                let session = self.native.store.session(&kept.lease);
+                self.epoch = Some(Epoch { kept, session, live: None });
+                Event::Acquired
+            }
+            Ok(Err(StoreError::Held { owner, until })) => {
+                if self.machine.state() != LinkState::Standby {
+                    tracing::info!(%bot, owner, "another dyno keeps the link: standing by");
+                }
+                let left = (until - clock::now()).to_std().unwrap_or_default();
+                Event::Held { ask_again: left.clamp(SHORTEST_ASK, self.native.lease.renew.get()) }
+            }
+            Ok(Err(StoreError::Fenced)) => Event::Held { ask_again: SHORTEST_ASK },
+            Ok(Err(error)) => {
+                self.database_down(&error.to_string());
+                Event::DatabaseDown
+            }
+            Err(_) => {
+                self.database_down("no answer in time");
+                Event::DatabaseDown
+            }
+        }
+    }
+
+    /// Logs the beginning of an outage, not each attempt.
+    fn database_down(&self, problem: &str) {
+        if self.machine.state() != LinkState::WaitingForDatabase {
+            tracing::error!(bot = %self.native.name, problem, "the database does not answer: asking again");
+        }
+    }
+
+    async fn dial(&mut self) -> Option<Event> {
+        let version = self.choose_version().await;
+        let epoch = self.epoch.as_mut()?;
+        // One that has ended itself, or that claims another version than it should.
+        let stale = epoch.live.take_if(|live| !live.usable() || live.version != version);
+        if let Some(stale) = stale {
+            stale.close(CLOSE_DEADLINE).await;
+        }
+        let live = match &mut epoch.live {
+            Some(live) => live,
+            none => {
+                let building = Live::build(Parts {
+                    name: &self.native.name,
+                    bot: &self.native.bot,
+                    heartbeat: self.native.heartbeat,
+                    address: &self.native.link,
+                    http: &self.http,
+                    board: &self.native.board,
+                    session: epoch.session.clone(),
+                    version,
+                    began: self.began,
+                });
+                match building.await {
+                    Ok(live) => none.insert(live),
+                    Err(error) => {
+                        tracing::error!(bot = %self.native.name, "{}", chain(&error));
+                        return Some(match error.trouble() {
+                            Trouble::Database => Event::DatabaseDown,
+                            Trouble::Fenced => Event::LeaseLost,
+                            Trouble::Unreadable => Event::Unreadable,
+                        });
+                    }
+                }
+            }
+        };
+        live.dial();
+        None
+    }
+
+    async fn choose_version(&self) -> WaVersion {
+        let last_good = match &self.epoch {
+            Some(Epoch { live: Some(live), .. }) => Some(live.version),
+            Some(epoch) => match tokio::time::timeout(DATABASE_DEADLINE, epoch.session.wa_version()).await {
+                Ok(Ok(version)) => version,
+                // What is wrong shows when the client is built.
+                Ok(Err(_)) | Err(_) => None,
+            },
+            None => None,
+        };
+        self.versions.choose(last_good)
+    }
+
+    /// Ends the client at once and gives the lease up, whether or not the database hears it.
+    async fn discard(&mut self, reason: CutReason) {
+        let Some(epoch) = self.epoch.take() else { return };
+        if let Some(live) = epoch.live {
+            live.discard(reason).await;
+        }
+        if reason != CutReason::Lease {
+            self.release(&epoch.kept).await;
+        }
+    }
+
+    async fn archive(&mut self) -> Event {
+        let Some(epoch) = self.epoch.take() else { return Event::LeaseLost };
+        // Nothing of the old client may be written to the new generation.
+        if let Some(live) = epoch.live {
+            live.discard(CutReason::LoggedOut).await;
+        }
+        let event = match tokio::time::timeout(DATABASE_DEADLINE, epoch.session.archive()).await {
+            Ok(Ok(())) => {
+                tracing::info!(bot = %self.native.name, "the session was archived");
+                Event::Archived
+            }
+            // The login will be refused once more, and archived then.
+            Ok(Err(StoreError::Fenced)) => Event::LeaseLost,
+            Ok(Err(error)) => {
+                tracing::error!(bot = %self.native.name, %error, "the session was not archived");
+                Event::DatabaseDown
+            }
+            Err(_) => Event::DatabaseDown,
+        };
+        self.release(&epoch.kept).await;
+        event
+    }
+
+    async fn release(&self, kept: &Kept) -> &'static str {
+        match tokio::time::timeout(RELEASE_DEADLINE, self.keeper.release(&kept.lease)).await {
+            Ok(Ok(())) => "released",
+            Ok(Err(error)) => {
+                tracing::warn!(bot = %self.native.name, %error, "the lease was not given up: it expires");
+                "expires"
+            }
+            Err(_) => "expires",
+        }
+    }
+
+    async fn close(&mut self) {
+        let Some(epoch) = self.epoch.take() else { return };
+        let bot = self.native.name.as_str();
+        if let Some(live) = epoch.live {
+            let began = Instant::now();
+            let outcome = if live.close(CLOSE_DEADLINE).await { "flushed" } else { "cut at the deadline" };
+            let ms = began.elapsed().as_millis();
+            tracing::info!(bot, step = "link", outcome, duration_ms = ms, "stopping");
+        }
+        let began = Instant::now();
+        let outcome = self.release(&epoch.kept).await;
+        let ms = began.elapsed().as_millis();
+        tracing::info!(bot, step = "lease", outcome, duration_ms = ms, "stopping");
+    }
+}
+
+/// An error with its causes, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

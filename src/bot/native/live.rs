@@ -1,0 +1,244 @@
+//! A client and all that belongs to it: built for one epoch, ended as a whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use wacore::store::DevicePropsOverride;
+use wacore::store::traits::Backend;
+use waproto::whatsapp::device_props::PlatformType;
+use whatsapp_rust::store::commands::DeviceCommand;
+use whatsapp_rust::store::persistence_manager::PersistenceManager;
+use whatsapp_rust::{Client, ClientBuilderError};
+
+use super::connection::{Connection, News};
+use super::executor::Executor;
+use super::gate::{Ailing, Gate, Trouble, Valve};
+use super::hook::Hook;
+use super::inbox::Inbox;
+use crate::config::{self, Heartbeat, WaVersion};
+use crate::link::LinkAddress;
+use crate::link::http::Http;
+use crate::link::policy::Ending;
+use crate::link::transport::{CutReason, Factory};
+use crate::runtime::status::Board;
+use crate::store::SessionStore;
+
+/// whatsapp-rust saves a changed device at once; this is for a save that failed.
+const SAVE_AGAIN: Duration = Duration::from_secs(30);
+/// Work in a blocking thread gets this long to end before it is left behind.
+const KILL_DEADLINE: Duration = Duration::from_secs(1);
+/// A session that takes longer to load is not to be had.
+const BUILD_DEADLINE: Duration = Duration::from_secs(5);
+/// How the phone lists the linked device.
+const DEVICE_NAME: &str = "blacksky";
+
+/// What a client is built from.
+pub struct Parts<'a> {
+    pub name: &'a str,
+    pub bot: &'a config::Bot,
+    pub heartbeat: Heartbeat,
+    pub address: &'a LinkAddress,
+    pub http: &'a Http,
+    pub board: &'a Board,
+    pub session: SessionStore,
+    pub version: WaVersion,
+    pub began: Instant,
+}
+
+/// Something that happened to a client.
+#[derive(Debug)]
+pub enum Happening {
+    /// The store is not well, and so the client is useless.
+    Trouble(Trouble),
+    /// News of the connection.
+    News(News),
+}
+
+/// A client that is alive.
+pub struct Live {
+    client: Arc<Client>,
+    executor: Executor,
+    factory: Factory,
+    valve: Valve,
+    heartbeat: Heartbeat,
+    open: watch::Sender<bool>,
+    /// The version it claims to be.
+    pub version: WaVersion,
+    /// The connection at hand.
+    pub connection: Option<Connection>,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store does not give the session.
+    #[error("the session cannot be loaded: {0}")]
+    Store(#[from] wacore::store::error::StoreError),
+    /// The store takes too long.
+    #[error("the session was not loaded within {} s", BUILD_DEADLINE.as_secs())]
+    Slow,
+    /// whatsapp-rust refuses.
+    #[error("the client cannot be built: {0}")]
+    Client(#[from] ClientBuilderError),
+}
+
+impl BuildError {
+    /// What is wrong with the store.
+    pub fn trouble(&self) -> Trouble {
+        let trouble = match self {
+            Self::Store(error) => error.trouble(),
+            Self::Slow | Self::Client(_) => None,
+        };
+        trouble.unwrap_or(Trouble::Database)
+    }
+}
+
+impl Live {
+    /// Builds a client on a session. Reads the device, or makes a new one when there is none.
+    pub async fn build(parts: Parts<'_>) -> Result<Self, BuildError> {
+        let executor = Executor::default();
+        let valve = Valve::default();
+        let building = Self::build_on(parts, executor.clone(), valve.clone());
+        match tokio::time::timeout(BUILD_DEADLINE, building).await.unwrap_or(Err(BuildError::Slow)) {
+            Ok(live) => Ok(live),
+            Err(error) => {
+                valve.shut();
+                executor.kill(KILL_DEADLINE).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn build_on(parts: Parts<'_>, executor: Executor, valve: Valve) -> Result<Self, BuildError> {
+        let backend: Arc<dyn Backend> = Arc::new(Gate::new(Arc::new(parts.session.clone()), valve.clone()));
+        let manager = Arc::new(PersistenceManager::new(backend).await?);
+        introduce(&manager, parts.bot.push_name.as_deref()).await;
+
+        let silence = parts.heartbeat.period.get() + parts.heartbeat.deadline.get();
+        let factory = Factory::new(parts.address.clone(), silence, executor.tasks().clone());
+        let arrived = Arc::new(Notify::new());
+        let WaVersion(primary, secondary, tertiary) = parts.version;
+        let client = Client::builder()
+            .with_runtime(executor.clone())
+            .with_persistence_manager(manager)
+            .with_transport_factory(factory.clone())
+            .with_http_client(parts.http.clone())
+            .with_version_override((primary, secondary, tertiary))
+            .with_skip_history_sync(true)
+            .with_background_saver_interval(SAVE_AGAIN)
+            .with_inbound_durability_hook(Hook {
+                session: parts.session.clone(),
+                valve: valve.clone(),
+                arrived: arrived.clone(),
+                board: parts.board.clone(),
+                name: parts.name.to_owned(),
+            })
+            .build()
+            .await?
+            .into_client();
+        // One connection a run: when and whether to dial again is decided by `link::machine`.
+        client.enable_auto_reconnect.store(false, std::sync::atomic::Ordering::Relaxed);
+
+        let (open, is_open) = watch::channel(false);
+        let inbox = Inbox {
+            name: parts.name.to_owned(),
+            commands: parts.bot.commands.clone(),
+            session: parts.session,
+            valve: valve.clone(),
+            client: client.clone(),
+            board: parts.board.clone(),
+            open: is_open,
+            arrived,
+            began: parts.began,
+        };
+        executor.run(inbox.work());
+        Ok(Self {
+            client,
+            executor,
+            factory,
+            valve,
+            heartbeat: parts.heartbeat,
+            open,
+            version: parts.version,
+            connection: None,
+        })
+    }
+
+    /// Whether the client can still dial: it ends itself after the last QR of a round.
+    pub fn usable(&self) -> bool {
+        !self.client.shutdown_signal().is_fired()
+    }
+
+    /// Dials.
+    pub fn dial(&mut self) {
+        let line = self.factory.next_line();
+        self.connection = Some(Connection::begin(self.client.clone(), line, &self.executor, self.heartbeat));
+    }
+
+    /// The link opened or ended: replies go out only while it is open.
+    pub fn set_open(&self, open: bool) {
+        self.open.send_replace(open);
+    }
+
+    /// What happens next: trouble with the store, or news of the connection at hand.
+    pub async fn next(&mut self) -> Happening {
+        let connection = &mut self.connection;
+        let news = async {
+            match connection {
+                Some(connection) => connection.news.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            trouble = self.valve.trouble() => Happening::Trouble(trouble),
+            // The sender is gone only when the connection's task was.
+            news = news => Happening::News(news.unwrap_or(News::Ended(Ending::GivenUp))),
+        }
+    }
+
+    /// Runs a task that ends with the client.
+    pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.executor.run(task);
+    }
+
+    /// Ends the client where it stands: socket cut, nothing flushed, nothing written from here on.
+    pub async fn discard(self, reason: CutReason) {
+        self.valve.shut();
+        if let Some(connection) = &self.connection {
+            connection.line.cut(reason);
+        }
+        // Not told to shut down: its saver would answer with a last write.
+        if !self.executor.kill(KILL_DEADLINE).await {
+            tracing::debug!("work in a blocking thread was left behind");
+        }
+        let holders = Arc::strong_count(&self.client);
+        if holders > 1 {
+            tracing::debug!(holders, "the client is still held");
+        }
+    }
+
+    /// Ends the client in order: answers what was received, writes what is in memory, closes the socket.
+    /// `false` when that took longer than `deadline` and the client was discarded.
+    pub async fn close(self, deadline: Duration) -> bool {
+        let closed = tokio::time::timeout(deadline, self.client.disconnect()).await.is_ok();
+        self.discard(CutReason::Stop).await;
+        closed
+    }
+}
+
+/// Gives a new device its name; a linked one keeps what the phone knows.
+async fn introduce(manager: &PersistenceManager, push_name: Option<&str>) {
+    let device = manager.get_device_snapshot();
+    if let Some(name) = push_name
+        && device.push_name != name
+    {
+        manager.process_command(DeviceCommand::SetPushName(name.to_owned())).await;
+    }
+    if device.pn.is_none() {
+        let props = DevicePropsOverride::new().with_os(DEVICE_NAME).with_platform_type(PlatformType::CHROME);
+        manager.process_command(DeviceCommand::SetDeviceProps(props)).await;
+    }
+}

@@ -1,0 +1,272 @@
+//! The native bot against the simulator: pairing, replies, and every way in which a link can end.
+
+use std::time::Duration;
+
+use blacksky::bot::handle::Request;
+use blacksky::link::{LinkState, Parked};
+use blacksky::runtime::status::BotStatus;
+use blacksky::sim::{Action, Fault, When};
+use tokio::time::Instant;
+
+use crate::support::native::{NativeBot, Setup};
+use crate::support::sim::{PATIENCE, assert_clean, simulator};
+
+const ACCOUNT: &str = "15550001101";
+const CONTACT: &str = "15550002101";
+
+/// A paired bot with an open link.
+async fn open(server: &blacksky::sim::Server, folder: &tempfile::TempDir) -> NativeBot {
+    let mut bot = NativeBot::start(server, &folder.path().join("blacksky.db")).await;
+    bot.pair(server, ACCOUNT).await;
+    bot
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_answers_and_comes_back_without_a_qr() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    handle.send_text(CONTACT, ACCOUNT, "!ping").unwrap();
+    handle.wait_for_text(CONTACT, "pong", PATIENCE).await.unwrap();
+    handle.send_text(CONTACT, ACCOUNT, "just talking").unwrap();
+    handle.send_text(CONTACT, ACCOUNT, "!SAY hello there").unwrap();
+    handle.wait_for_text(CONTACT, "you said hello there", PATIENCE).await.unwrap();
+    let status = bot.until("three in, two out", |bot| bot.messages_in == 3 && bot.messages_out == 2).await;
+    assert_eq!((status.reconnects, status.last_disconnect.is_some()), (0, false));
+    let took = bot.stop().await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    // What arrives meanwhile is answered after the restart.
+    let waiting = handle.send_text(CONTACT, ACCOUNT, "!say while away").unwrap();
+    let mut bot = NativeBot::start(&server, &folder.path().join("blacksky.db")).await;
+    bot.until_state(LinkState::Open).await;
+    handle.wait_for_text(CONTACT, "you said while away", PATIENCE).await.unwrap();
+    handle.wait_for_acknowledgement(&waiting, PATIENCE).await.unwrap();
+    let counters = handle.counters();
+    assert_eq!((counters.registrations, counters.pairings), (1, 1), "no second QR");
+    assert_clean(&handle);
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_is_noticed_within_period_and_deadline() {
+    let (folder, server) = (folder(), simulator());
+    let mut bot = open(&server, &folder).await;
+    let began = Instant::now();
+    server.handle().strike(Action::Silence);
+    let status = bot.until("end of the link", |bot| bot.state != LinkState::Open).await;
+    // period 1 s + deadline 1 s + 1 s
+    assert!(began.elapsed() <= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(status.last_disconnect.expect("a reason").reason, "silence");
+    server.handle().clear_faults();
+    let status = bot.until_state(LinkState::Open).await;
+    assert_eq!(status.reconnects, 1 + u64::from(status.reconnects > 1), "it came back");
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_link_stays_open() {
+    let (folder, server) = (folder(), simulator());
+    let mut bot = open(&server, &folder).await;
+    let pings = server.handle().counters().pings;
+    // Four periods without a message: probes go out and are answered.
+    let more = |counters: &blacksky::sim::Counters| counters.pings >= pings + 4;
+    server.handle().wait_for_counters("four probes", PATIENCE, more).await.unwrap();
+    let status = bot.until_state(LinkState::Open).await;
+    assert_eq!((status.reconnects, status.last_disconnect.is_some()), (0, false));
+    bot.stop().await;
+}
+
+/// Endings after which the link comes back by itself, and the word for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn comes_back_after_every_passing_ending() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    let kept = |code| Action::StreamError { code: Some(code), conflict: None, child: None, close: false };
+    for (action, reason) in [
+        (Action::Drop, "eof"),
+        (Action::StreamEnd, "stream_end"),
+        (Action::stream_error(503), "stream_error_503"),
+        (Action::stream_error(500), "stream_error_500"),
+        // The server leaves the socket open, and so does whatsapp-rust.
+        (kept(503), "stream_error_503"),
+        (kept(429), "stream_error_429"),
+    ] {
+        let before = bot.status().reconnects;
+        handle.strike(action.clone());
+        let status = bot.until("a reconnect", |bot| bot.reconnects > before).await;
+        assert_eq!(status.last_disconnect.expect("a reason").reason, reason, "{action:?}");
+    }
+    handle.send_text(CONTACT, ACCOUNT, "!ping").unwrap();
+    handle.wait_for_text(CONTACT, "pong", PATIENCE).await.unwrap();
+    assert_eq!(handle.counters().registrations, 1);
+    assert_clean(&handle);
+    bot.stop().await;
+}
+
+/// A restart of the stream costs no wait and is no disconnect worth a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_at_once_after_515() {
+    let (folder, server) = (folder(), simulator());
+    let mut bot = open(&server, &folder).await;
+    server.handle().strike(Action::stream_error(515));
+    let status = bot.until("a reconnect", |bot| bot.reconnects == 1).await;
+    assert!(status.last_disconnect.is_none());
+    bot.stop().await;
+}
+
+/// What the server refuses at login, and where that leaves the link.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_logins_park_or_back_off() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    for (failure, state, reason) in [
+        (Action::failure(405), LinkState::Parked(Parked::ClientOutdated), "failure_405"),
+        (Action::failure(403), LinkState::Parked(Parked::Refused), "failure_403"),
+        (Action::failure(406), LinkState::Parked(Parked::Refused), "failure_406"),
+        (Action::failure(409), LinkState::Parked(Parked::Refused), "failure_409"),
+        (Action::stream_error(516), LinkState::Parked(Parked::Refused), "stream_error_516"),
+    ] {
+        handle.inject(Fault::new(failure, When::Login));
+        let before = bot.status().reconnects;
+        handle.strike(Action::Drop);
+        let status = bot.until(reason, |bot| bot.state == state).await;
+        assert_eq!(status.last_disconnect.as_ref().expect("a reason").reason, reason);
+        assert!(status.advice.is_some(), "{reason} leaves a person without advice");
+        // Parked means parked, until a person acts.
+        bot.ask(Request::ReconnectNow);
+        bot.until("a reconnect", |bot| bot.reconnects > before).await;
+    }
+    for reason in [500, 503] {
+        handle.inject(Fault::new(Action::failure(reason), When::Login));
+        let before = bot.status().reconnects;
+        handle.strike(Action::Drop);
+        let status = bot.until("a reconnect", |bot| bot.reconnects > before).await;
+        assert_eq!(status.last_disconnect.expect("a reason").reason, format!("failure_{reason}"));
+    }
+    assert_eq!(handle.counters().registrations, 1, "no refusal ends a session");
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_is_waited_out() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    let ban = Action::Failure { reason: 402, code: Some(101), expire: Some(2) };
+    handle.inject(Fault::new(ban, When::Login));
+    handle.strike(Action::Drop);
+    let status = bot.until_state(LinkState::Parked(Parked::TemporaryBan)).await;
+    let began = Instant::now();
+    assert!(status.next_attempt_at.is_some());
+    bot.ask(Request::ReconnectNow);
+    bot.until_state(LinkState::Open).await;
+    assert!(began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_conflicts_park() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    for _ in 0..2 {
+        let before = bot.status().reconnects;
+        handle.strike(Action::conflict("replaced", None));
+        let status = bot.until_state(LinkState::BackingOff).await;
+        assert_eq!(status.last_disconnect.expect("a reason").reason, "replaced");
+        bot.ask(Request::ReconnectNow);
+        bot.until("a reconnect", |bot| bot.state == LinkState::Open && bot.reconnects > before).await;
+    }
+    handle.strike(Action::stream_error(409));
+    bot.until_state(LinkState::Parked(Parked::Conflict)).await;
+    let dials = handle.counters().dials;
+    bot.ask(Request::ReconnectNow);
+    bot.until_state(LinkState::Open).await;
+    assert_eq!(handle.counters().dials, dials + 1);
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_device_is_archived_and_pairs_anew() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    let device = handle.wait_for_login(ACCOUNT, PATIENCE).await.unwrap();
+    assert!(handle.remove_device(ACCOUNT, device));
+    bot.pair(&server, ACCOUNT).await;
+    assert_eq!(bot.status().last_disconnect.expect("a reason").reason, "device_removed");
+    handle.send_text(CONTACT, ACCOUNT, "!ping").unwrap();
+    handle.wait_for_text(CONTACT, "pong", PATIENCE).await.unwrap();
+    assert_eq!(handle.counters().pairings, 2);
+    assert_clean(&handle);
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_dials_are_retried_with_a_growing_wait() {
+    let (folder, server) = (folder(), simulator());
+    let handle = server.handle();
+    let mut bot = open(&server, &folder).await;
+    handle.inject(Fault { times: 3, ..Fault::new(Action::Http { status: 503 }, When::Dial) });
+    handle.strike(Action::Drop);
+    let refused = |bot: &BotStatus| bot.last_disconnect.as_ref().is_some_and(|end| end.reason == "http_503");
+    let first = bot.until("a refused dial", refused).await;
+    bot.until("more attempts", |bot| bot.attempt == first.attempt + 2).await;
+    bot.until_state(LinkState::Open).await;
+    handle.inject(Fault::new(Action::Reset, When::Dial));
+    let before = bot.status().reconnects;
+    handle.strike(Action::Reset);
+    bot.until("a reconnect", |bot| bot.reconnects > before).await;
+    bot.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_in_time_in_every_state() {
+    let server = simulator();
+    let handle = server.handle();
+    // Waiting for a scan.
+    let at = folder();
+    let mut bot = NativeBot::start(&server, &at.path().join("blacksky.db")).await;
+    bot.until_state(LinkState::Pairing).await;
+    assert!(bot.stop().await < Duration::from_secs(3));
+    // In the middle of a dial that gets no answer.
+    handle.inject(Fault::new(Action::Silence, When::Hello).lasting());
+    let mut bot = NativeBot::start(&server, &at.path().join("blacksky.db")).await;
+    bot.until_state(LinkState::Connecting).await;
+    assert!(bot.stop().await < Duration::from_secs(9));
+    handle.clear_faults();
+    // Open, and the server is silent.
+    let at = folder();
+    let bot = open(&server, &at).await;
+    handle.strike(Action::Silence);
+    let took = bot.stop().await;
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    handle.clear_faults();
+    // Backing off.
+    handle.inject(Fault::new(Action::Http { status: 503 }, When::Dial).lasting());
+    let mut bot = NativeBot::start(&server, &at.path().join("blacksky.db")).await;
+    bot.until_state(LinkState::BackingOff).await;
+    assert!(bot.stop().await < Duration::from_secs(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_owner_stands_by_until_the_first_stops() {
+    let (folder, server) = (folder(), simulator());
+    let file = folder.path().join("blacksky.db");
+    let first = open(&server, &folder).await;
+    let mut second = NativeBot::start_with(&server, &file, Setup { owner: "two", ..Setup::default() }).await;
+    second.until_state(LinkState::Standby).await;
+    assert!(first.is_running());
+    first.stop().await;
+    second.until_state(LinkState::Open).await;
+    let counters = server.handle().counters();
+    assert_eq!((counters.registrations, counters.replaced), (1, 0));
+    second.stop().await;
+}

@@ -1,0 +1,161 @@
+//! A native bot in process, against a simulator and a SQLite file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use blacksky::bot::handle::{BotHandle, Request};
+use blacksky::bot::native::{self, Native};
+use blacksky::config::{
+    Backoff, Bot, Commands, Database, DatabaseLocation, Heartbeat, Lease, Period, Reply, Tls,
+};
+use blacksky::link::{LinkAddress, LinkState};
+use blacksky::runtime::clock;
+use blacksky::runtime::status::{Board, BotStatus, Snapshot};
+use blacksky::sim::Server;
+use blacksky::store::{Owner, Store};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::sim::PATIENCE;
+
+const NAME: &str = "main";
+
+/// How a bot of a test differs from the others.
+pub struct Setup {
+    pub owner: &'static str,
+    pub backoff: Backoff,
+    pub heartbeat: Heartbeat,
+    pub lease: Lease,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let period = |ms| Period(Duration::from_millis(ms));
+        Self {
+            owner: "one",
+            backoff: Backoff {
+                initial: period(100),
+                factor: 2.0,
+                max: period(2_000),
+                jitter: 0.5,
+                reset_after: period(30_000),
+            },
+            heartbeat: Heartbeat { period: period(1_000), deadline: period(1_000) },
+            lease: Lease { ttl: period(6_000), renew: period(1_000) },
+        }
+    }
+}
+
+/// A bot that is being kept.
+pub struct NativeBot {
+    board: watch::Receiver<Snapshot>,
+    handle: BotHandle,
+    stop: CancellationToken,
+    kept: JoinHandle<()>,
+    store: Store,
+}
+
+/// The database in a file.
+pub async fn open_store(file: &Path) -> Store {
+    let config = Database {
+        location: DatabaseLocation::Sqlite(file.to_owned()),
+        tls: Tls::Require,
+        max_connections: 4,
+        allow_ephemeral: false,
+        secret_key: None,
+    };
+    let store = Store::open(&config).await.expect("the store opens");
+    store.migrate().await.expect("the store migrates");
+    store
+}
+
+impl NativeBot {
+    /// Starts a bot that answers "!ping" and "!say"; its session is in `file`.
+    pub async fn start(server: &Server, file: &Path) -> Self {
+        Self::start_with(server, file, Setup::default()).await
+    }
+
+    pub async fn start_with(server: &Server, file: &Path, setup: Setup) -> Self {
+        let store = open_store(file).await;
+        let board = Board::new(clock::now(), None, [NAME].into_iter());
+        let (handle, requests) = BotHandle::new();
+        let stop = CancellationToken::new();
+        let reply = |text: &str| Reply { text: text.to_owned(), allow: None };
+        let native = Native {
+            name: NAME.to_owned(),
+            bot: Bot {
+                session: "session".to_owned(),
+                enabled: true,
+                wa_version: None,
+                push_name: None,
+                commands: Commands {
+                    prefix: "!".to_owned(),
+                    allow: vec![],
+                    replies: [
+                        ("ping".to_owned(), reply("pong")),
+                        ("say".to_owned(), reply("you said {args}")),
+                    ]
+                    .into(),
+                },
+            },
+            backoff: setup.backoff,
+            heartbeat: setup.heartbeat,
+            lease: setup.lease,
+            store: store.clone(),
+            owner: Owner(setup.owner.to_owned()),
+            board: board.clone(),
+            requests,
+            link: LinkAddress::decide(Some(server.url().parse().expect("a URL"))).expect("loopback"),
+            stop: stop.clone(),
+        };
+        let kept = tokio::spawn(native::keep(native));
+        Self { board: board.subscribe(), handle, stop, kept, store }
+    }
+
+    /// The status at this instant.
+    pub fn status(&self) -> BotStatus {
+        self.board.borrow().bots[NAME].clone()
+    }
+
+    /// Waits until the status satisfies `wanted`.
+    pub async fn until(&mut self, what: &str, wanted: impl Fn(&BotStatus) -> bool) -> BotStatus {
+        let waiting = self.board.wait_for(|snapshot| wanted(&snapshot.bots[NAME]));
+        if let Ok(snapshot) = tokio::time::timeout(PATIENCE, waiting).await {
+            return snapshot.expect("the board lives").bots[NAME].clone();
+        }
+        panic!("no {what}: {:?}", self.status())
+    }
+
+    /// Waits for a state.
+    pub async fn until_state(&mut self, state: LinkState) -> BotStatus {
+        self.until(state.name(), |bot| bot.state == state).await
+    }
+
+    /// Scans its QR with the phone of `number` and waits until the link is open.
+    pub async fn pair(&mut self, server: &Server, number: &str) {
+        let shown = self.until("QR", |bot| bot.qr.is_some()).await;
+        assert_eq!(shown.state, LinkState::Pairing);
+        server.handle().scan(&shown.qr.expect("a QR").payload, number).expect("the QR is good");
+        self.until_state(LinkState::Open).await;
+    }
+
+    /// Asks for something as the page does.
+    pub fn ask(&self, request: Request) {
+        assert!(self.handle.ask(request), "the bot takes requests");
+    }
+
+    /// Stops it as SIGTERM does; gives back how long that took.
+    pub async fn stop(self) -> Duration {
+        let began = tokio::time::Instant::now();
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.kept).await.expect("the bot stops").expect("no panic");
+        self.store.close().await;
+        began.elapsed()
+    }
+
+    /// Whether it is still being kept.
+    pub fn is_running(&self) -> bool {
+        !self.kept.is_finished()
+    }
+}
