@@ -1,5 +1,10 @@
 //! One file a subcommand, each thin: load the config, call the room, print.
 
+mod check;
+mod config;
+pub mod load;
+pub mod output;
+mod schema;
 mod sim;
 
 use crate::cli::{Cli, Command};
@@ -7,14 +12,14 @@ use crate::exit::{Exit, Failure};
 
 /// Runs the parsed command line.
 pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
-    match cli.command {
+    match &cli.command {
         Command::Run(_) => todo!(),
-        Command::Check(_) => todo!(),
-        Command::Config(_) => todo!(),
+        Command::Check(args) => check::run(&cli, args),
+        Command::Config(args) => config::run(&cli, args),
         Command::Gen(_) => todo!(),
-        Command::Schema => todo!(),
+        Command::Schema => schema::run(),
         Command::Migrate(_) => todo!(),
-        Command::Sim(args) => sim::run(&args),
+        Command::Sim(args) => sim::run(args),
         #[cfg(feature = "simulator")]
         Command::Demo => todo!(),
     }

@@ -1,13 +1,55 @@
 //! blacksky.toml and Config Vars → [`Config`]: all problems at once, each with its place.
+//!
+//! A file a section: its layer (all keys optional; the doc comments are the reference and the
+//! schema), its resolved type, its defaults (applied last), its checks. `reader` reads one key from
+//! file and Config Vars; `values/` knows the types; `document` knows the text.
+
+mod app;
+mod backoff;
+mod bots;
+mod commands;
+mod database;
+pub mod document;
+pub mod environment;
+pub mod generated;
+mod heartbeat;
+mod heroku;
+mod lease;
+pub mod listing;
+mod log;
+pub mod problem;
+mod reader;
+pub mod reference;
+pub mod schema;
+pub mod source;
+pub(crate) mod suggest;
+pub mod values;
+mod web;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
-use url::Url;
+use schemars::JsonSchema;
+use toml::de::DeTable;
 
-pub mod values;
-
+pub use app::App;
+pub use backoff::Backoff;
+pub use bots::{Bot, WaVersion};
+pub use commands::{Commands, Reply};
+pub use database::{Database, DatabaseLocation, Tls};
+pub use environment::{Environment, NoEnvironment, ProcessEnvironment};
+pub use heartbeat::Heartbeat;
+pub use heroku::{Dyno, Heroku, ProcessType};
+pub use lease::Lease;
+pub use log::{Log, LogFormat, LogLevel};
+pub use problem::{Place, Problem, Problems};
+pub use source::Source;
 pub use values::{Period, Secret};
+pub use web::Web;
+
+use document::Document;
+use reader::Reader;
+use values::form::BotName;
 
 /// The resolved configuration: every default applied, every value checked.
 #[derive(Debug, Clone)]
@@ -26,173 +68,6 @@ pub struct Config {
     pub platform: Platform,
 }
 
-/// `[app]`: how app.json presents the app.
-#[derive(Debug, Clone)]
-pub struct App {
-    pub name: String,
-    pub description: Option<String>,
-    pub repository: Option<Url>,
-    pub keywords: Vec<String>,
-    pub logo: Option<Url>,
-    pub website: Option<Url>,
-    /// Absolute URL or path.
-    pub success_url: String,
-}
-
-/// `[heroku]`.
-#[derive(Debug, Clone)]
-pub struct Heroku {
-    pub process: ProcessType,
-    pub stack: String,
-    pub dyno: Dyno,
-    pub quantity: u32,
-    pub addons: Vec<String>,
-    pub buildpacks: Vec<String>,
-    /// HEROKU_APP_URL: where people reach the page.
-    pub url: Option<Url>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessType {
-    Web,
-    Worker,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dyno {
-    Eco,
-    Basic,
-    Standard1x,
-    Standard2x,
-    PerformanceM,
-    PerformanceL,
-}
-
-/// `[database]`.
-#[derive(Debug, Clone)]
-pub struct Database {
-    pub location: DatabaseLocation,
-    pub tls: Tls,
-    /// Connections of one dyno, the lease's own included.
-    pub max_connections: u32,
-    /// Accept SQLite on a dyno whose disk is wiped daily.
-    pub allow_ephemeral: bool,
-    /// BLACKSKY_SECRET_KEY: seals stored values.
-    pub secret_key: Option<Secret>,
-}
-
-/// Where the sessions live.
-#[derive(Debug, Clone)]
-pub enum DatabaseLocation {
-    /// A `postgres://` URL, a secret as a whole.
-    Postgres(Secret),
-    /// A file.
-    Sqlite(PathBuf),
-    /// DYNO is set, there is no DATABASE_URL and `allow_ephemeral` is false.
-    Missing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// Encrypted, any certificate (Heroku's are self-signed).
-    Require,
-    /// Encrypted, certificate and name checked.
-    VerifyFull,
-    Disable,
-}
-
-/// `[bots.NAME]` of kind native.
-#[derive(Debug, Clone)]
-pub struct Bot {
-    /// SESSION_ID: the name of the stored session.
-    pub session: String,
-    pub enabled: bool,
-    /// Overrides the WhatsApp Web version, e.g. 2.3000.1023.
-    pub wa_version: Option<WaVersion>,
-    pub push_name: Option<String>,
-    pub commands: Commands,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WaVersion(pub u32, pub u32, pub u32);
-
-/// Trigger → reply.
-#[derive(Debug, Clone, Default)]
-pub struct Commands {
-    /// In front of every trigger, e.g. "!"; may be empty.
-    pub prefix: String,
-    /// Who may use the commands: phone numbers or chat ids; empty means everybody.
-    pub allow: Vec<String>,
-    /// By trigger, without the prefix.
-    pub replies: BTreeMap<String, Reply>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// With `{uptime}`, `{sender}`, `{args}` filled in.
-    pub text: String,
-    /// Narrows the bot's allow-list for this trigger; `None` means the bot's own.
-    pub allow: Option<Vec<String>>,
-}
-
-/// `[backoff]`: the wait before the next dial.
-#[derive(Debug, Clone, Copy)]
-pub struct Backoff {
-    pub initial: Period,
-    pub factor: f64,
-    pub max: Period,
-    /// 0.0 to 1.0: share of the wait that is random.
-    pub jitter: f64,
-    /// An open link this old clears the attempts.
-    pub reset_after: Period,
-}
-
-/// `[heartbeat]`: the probe that tells a live link from a dead one.
-#[derive(Debug, Clone, Copy)]
-pub struct Heartbeat {
-    pub period: Period,
-    pub deadline: Period,
-}
-
-/// `[lease]`: the exclusive right to open a link.
-#[derive(Debug, Clone, Copy)]
-pub struct Lease {
-    pub ttl: Period,
-    /// At most a third of `ttl`.
-    pub renew: Period,
-}
-
-/// `[web]`.
-#[derive(Debug, Clone)]
-pub struct Web {
-    /// PORT; 0 takes a free one.
-    pub port: u16,
-    /// BLACKSKY_ADMIN_TOKEN.
-    pub admin_token: Option<Secret>,
-}
-
-/// `[log]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Log {
-    pub level: LogLevel,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 /// What the platform's environment says.
 #[derive(Debug, Clone, Default)]
 pub struct Platform {
@@ -200,4 +75,138 @@ pub struct Platform {
     pub dyno: Option<String>,
     /// PORT was set by the environment: bind every interface.
     pub port_from_env: bool,
+}
+
+/// A configuration that holds, with where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// By key; a key that is not here has its default.
+    pub sources: BTreeMap<String, Source>,
+    /// What a person should know although it works.
+    pub warnings: Vec<Problem>,
+}
+
+/// blacksky.toml: one file from which the bots, the page and the deploy files are made.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "blacksky.toml")]
+#[allow(dead_code, reason = "its sections are read one by one; this is their schema")]
+pub(crate) struct File {
+    app: app::AppLayer,
+    heroku: heroku::HerokuLayer,
+    database: database::DatabaseLayer,
+    /// The bots by name: 1 to 31 small letters and digits, beginning with a letter. Without any there
+    /// is one, `main`.
+    bots: BTreeMap<BotName, bots::BotLayer>,
+    backoff: backoff::BackoffLayer,
+    heartbeat: heartbeat::HeartbeatLayer,
+    lease: lease::LeaseLayer,
+    web: web::WebLayer,
+    log: log::LogLayer,
+}
+
+/// The sections in the order of the reference.
+pub(crate) const SECTIONS: [&str; 9] =
+    ["app", "heroku", "database", "bots", "backoff", "heartbeat", "lease", "web", "log"];
+
+impl Config {
+    /// Reads the file and the Config Vars. All problems come at once; none of them holds a secret.
+    pub fn load(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
+        let fail = |list| Problems { path: path.to_owned(), list };
+        let document = Document::read(path).map_err(|problem| fail(vec![*problem]))?;
+        resolve(&document, env).map_err(fail)
+    }
+
+    /// The same for a file that is already in memory.
+    pub fn parse(path: &Path, bytes: Vec<u8>, env: &dyn Environment) -> Result<Loaded, Problems> {
+        let fail = |list| Problems { path: path.to_owned(), list };
+        let document = Document::from_bytes(bytes).map_err(|problem| fail(vec![*problem]))?;
+        resolve(&document, env).map_err(fail)
+    }
+}
+
+impl Loaded {
+    /// Where the value of a key came from.
+    pub fn source(&self, key: &str) -> Source {
+        self.sources.get(key).cloned().unwrap_or(Source::Default)
+    }
+}
+
+fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Problem>> {
+    let (root, syntax) = DeTable::parse_recoverable(document.text());
+    let root = root.get_ref();
+    let mut reader = Reader::new(document, env);
+
+    let platform = Platform {
+        dyno: environment::value(env, environment::DYNO),
+        port_from_env: environment::value(env, "PORT").is_some(),
+    };
+    for (name, value) in root.iter() {
+        if !SECTIONS.contains(&name.get_ref().as_ref()) {
+            let is_table = value.get_ref().is_table();
+            reader.unknown_section(name.get_ref(), &name.span(), is_table);
+        }
+    }
+    let app = app::AppLayer::read(reader.section(root, "app"));
+    let heroku = heroku::HerokuLayer::read(reader.section(root, "heroku"));
+    let database = database::DatabaseLayer::read(reader.section(root, "database"));
+    let bots = bots::read(reader.section(root, "bots"));
+    let backoff = backoff::BackoffLayer::read(reader.section(root, "backoff"));
+    let heartbeat = heartbeat::HeartbeatLayer::read(reader.section(root, "heartbeat"));
+    let lease = lease::LeaseLayer::read(reader.section(root, "lease"));
+    let web = web::WebLayer::read(reader.section(root, "web"));
+    let log = log::LogLayer::read(reader.section(root, "log"));
+    reader.unknown_variables();
+
+    let config = Config {
+        app: app.resolve(),
+        heroku: heroku.resolve(&mut reader),
+        database: database.resolve(platform.dyno.is_some(), &mut reader),
+        bots: bots::resolve(bots, &mut reader),
+        backoff: backoff.resolve(&mut reader),
+        heartbeat: heartbeat.resolve(),
+        lease: lease.resolve(&mut reader),
+        web: web.resolve(),
+        log: log.resolve(),
+        platform,
+    };
+    let Reader { mut problems, sources, .. } = reader;
+    add_syntax(document, &syntax, &mut problems);
+    problems.sort_by_key(|problem| problem.position().unwrap_or((usize::MAX, 0)));
+    if problems.iter().any(|problem| !problem.is_warning) {
+        Err(problems)
+    } else {
+        Ok(Loaded { config, sources, warnings: problems })
+    }
+}
+
+/// Adds the syntax errors. What else was found on such a line is only their echo, so it goes.
+fn add_syntax(document: &Document, errors: &[toml::de::Error], problems: &mut Vec<Problem>) {
+    let mut syntax: Vec<Problem> = Vec::new();
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let duplicate = error.message().contains("duplicate key");
+        let place = Place::Line(document.broken_line(&span));
+        let (what, help) = if duplicate {
+            let key = document.text().get(span.clone()).unwrap_or_default();
+            let key = suggest::showable(key.trim_matches(['"', '\'']));
+            (format!("\"{key}\" is set twice"), "keep one of the two".to_owned())
+        } else {
+            // "…, expected …" names tokens of the parser.
+            let message = error.message().split(", expected").next().unwrap_or_default();
+            (format!("this is not TOML: {message}"), "see https://toml.io for the syntax".to_owned())
+        };
+        let problem = Problem::error(place, "", what, Some(help));
+        // The parser reports some slips twice.
+        let line = |problem: &Problem| problem.position().map(|(line, _)| line);
+        if !syntax.iter().any(|other| line(other) == line(&problem)) {
+            syntax.push(problem);
+        }
+    }
+    problems.retain(|problem| {
+        let line = problem.position().map(|(line, _)| line);
+        line.is_none() || !syntax.iter().any(|error| error.position().map(|(line, _)| line) == line)
+    });
+    problems.extend(syntax);
 }

@@ -1,0 +1,168 @@
+//! `[heroku]`: what runs where.
+
+use schemars::JsonSchema;
+use url::Url;
+
+use super::listing::Listing;
+use super::problem::Problem;
+use super::reader::{Origin, Reader, Setting, Table};
+use super::values::choice::choice;
+use super::values::form::{Addon, Buildpack, Stack};
+use super::values::list::List;
+use super::values::number::Whole;
+use super::values::web_url::WebUrl;
+
+/// `[heroku]`.
+#[derive(Debug, Clone)]
+pub struct Heroku {
+    pub process: ProcessType,
+    pub stack: String,
+    pub dyno: Dyno,
+    pub quantity: u32,
+    pub addons: Vec<String>,
+    pub buildpacks: Vec<String>,
+    /// HEROKU_APP_URL: where people reach the page.
+    pub url: Option<Url>,
+}
+
+choice! {
+    /// Process type in the Procfile. Only `web` gets requests from Heroku's router.
+    pub enum ProcessType { Web = "web", Worker = "worker" }
+}
+
+choice! {
+    /// Size of the dyno.
+    pub enum Dyno {
+        Eco = "eco",
+        Basic = "basic",
+        Standard1x = "standard-1x",
+        Standard2x = "standard-2x",
+        PerformanceM = "performance-m",
+        PerformanceL = "performance-l",
+    }
+}
+
+/// What `blacksky gen` writes into Procfile and app.json.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Heroku")]
+pub(super) struct HerokuLayer {
+    /// Process type. Only a `web` process gets requests, so only with it the page can be reached;
+    /// a `worker` has no page, and its QR appears nowhere.
+    process: Setting<ProcessType>,
+    /// Heroku's stack: the base image of the dyno.
+    stack: Setting<Stack>,
+    /// Size of the dyno. An `eco` web dyno falls asleep after 30 minutes without a request, and the
+    /// bot with it; `basic` and larger never sleep.
+    dyno: Setting<Dyno>,
+    /// Number of dynos. One holds the link; more of them stand by. Heroku allows a single `eco` or
+    /// `basic` dyno per process type.
+    quantity: Setting<Whole<1, 100>>,
+    /// Add-ons that Heroku creates with the app, each as service:plan.
+    addons: Setting<List<Addon>>,
+    /// Buildpacks in order. With a Rust buildpack the Procfile starts `./target/release/blacksky`,
+    /// where it leaves the program; otherwise `blacksky` is expected on the PATH.
+    buildpacks: Setting<List<Buildpack>>,
+    /// Public address of the app, as `heroku info` shows it.
+    url: Setting<WebUrl>,
+}
+
+/// Builds the program with cargo and leaves it in `target/release`.
+const RUST_BUILDPACK: &str = "https://github.com/emk/heroku-buildpack-rust";
+
+impl HerokuLayer {
+    pub(super) fn read(mut table: Table<'_, '_>) -> Self {
+        let layer = Self {
+            process: table.key("process"),
+            stack: table.key("stack"),
+            dyno: table.key("dyno"),
+            quantity: table.key("quantity"),
+            addons: table.key("addons"),
+            buildpacks: table.key("buildpacks"),
+            url: table.key("url"),
+        };
+        table.finish();
+        layer
+    }
+
+    pub(super) fn resolve(self, reader: &mut Reader<'_>) -> Heroku {
+        let quantity_origin = self.quantity.origin().cloned();
+        let dyno_known = !self.dyno.is_wrong();
+        let addons_origin = self.addons.origin().cloned();
+        let stack_origin = self.stack.origin().cloned();
+        let heroku = Heroku {
+            process: self.process.value().unwrap_or(ProcessType::Web),
+            stack: self.stack.value().map_or_else(|| "heroku-24".to_owned(), |stack| stack.0),
+            dyno: self.dyno.value().unwrap_or(Dyno::Basic),
+            quantity: self.quantity.value().map_or(1, |number| number.0),
+            addons: self.addons.value().map_or_else(
+                || vec!["heroku-postgresql:essential-0".to_owned()],
+                |list| list.0.into_iter().map(|addon| addon.0).collect(),
+            ),
+            buildpacks: self.buildpacks.value().map_or_else(
+                || vec![RUST_BUILDPACK.to_owned()],
+                |list| list.0.into_iter().map(|buildpack| buildpack.0).collect(),
+            ),
+            url: self.url.value().map(|url| url.0),
+        };
+        if let Some(origin) = quantity_origin
+            && dyno_known
+            && heroku.quantity > 1
+            && matches!(heroku.dyno, Dyno::Eco | Dyno::Basic)
+        {
+            reader.refuse(
+                "heroku.quantity",
+                &origin,
+                true,
+                format!("heroku.quantity: Heroku runs only one {} dyno per process type", heroku.dyno),
+                "set it to 1, or dyno = \"standard-1x\"",
+            );
+        }
+        heroku.warn(reader, addons_origin.as_ref(), stack_origin.as_ref());
+        heroku
+    }
+}
+
+impl Heroku {
+    /// Things that Heroku accepted once or may not accept yet.
+    fn warn(&self, reader: &mut Reader<'_>, addons: Option<&Origin>, stack: Option<&Origin>) {
+        for addon in &self.addons {
+            if let ("heroku-postgresql:hobby-dev" | "heroku-postgresql:mini" | "heroku-postgresql:basic", Some(origin)) =
+                (addon.as_str(), addons)
+            {
+                let place = reader.place(origin, true);
+                reader.push(Problem::warning(
+                    place,
+                    "heroku.addons",
+                    format!("heroku.addons: Heroku no longer offers the plan \"{addon}\""),
+                    Some("write \"heroku-postgresql:essential-0\"".to_owned()),
+                ));
+            }
+        }
+        if let Some(origin) = stack
+            && !["heroku-22", "heroku-24"].contains(&self.stack.as_str())
+        {
+            let place = reader.place(origin, true);
+            reader.push(Problem::warning(
+                place,
+                "heroku.stack",
+                format!("heroku.stack: \"{}\" is no stack that this version knows", self.stack),
+                Some("`heroku stack` lists the stacks; \"heroku-24\" is known to work".to_owned()),
+            ));
+        }
+    }
+
+    /// The buildpacks leave the program in `target/release`.
+    pub fn builds_with_cargo(&self) -> bool {
+        self.buildpacks.iter().any(|buildpack| buildpack.contains("rust"))
+    }
+
+    pub(super) fn list(&self, to: &mut Listing) {
+        to.add("heroku", "process", self.process.as_str());
+        to.add("heroku", "stack", self.stack.as_str());
+        to.add("heroku", "dyno", self.dyno.as_str());
+        to.add("heroku", "quantity", self.quantity);
+        to.add("heroku", "addons", self.addons.clone());
+        to.add("heroku", "buildpacks", self.buildpacks.clone());
+        to.add_url("heroku", "url", self.url.as_ref());
+    }
+}

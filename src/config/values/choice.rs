@@ -1,0 +1,70 @@
+//! Enums of a few words.
+
+/// Defines an enum whose variants are words of the file: parsing, schema and Display from one list.
+macro_rules! choice {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// The words of the file, in order.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word of the file.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl $crate::config::values::Value for $name {
+            fn expected() -> String {
+                $crate::config::values::choice::one_of(Self::WORDS)
+            }
+
+            fn from_text(text: &str) -> Result<Self, $crate::config::values::Wrong> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err($crate::config::values::choice::unknown(text, Self::WORDS)),
+                }
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool { true }
+            fn schema_name() -> std::borrow::Cow<'static, str> { stringify!($name).into() }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": Self::WORDS })
+            }
+        }
+    };
+}
+
+pub(crate) use choice;
+
+use super::Wrong;
+use crate::config::suggest;
+
+/// `one of "a", "b"`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.as_slice() {
+        [only] => only.clone(),
+        _ => format!("one of {}", quoted.join(", ")),
+    }
+}
+
+/// A word that is none of `words`.
+pub(crate) fn unknown(text: &str, words: &[&str]) -> Wrong {
+    let help = match suggest::nearest(text, words.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("write {}", one_of(words)),
+    };
+    Wrong::value(format!("is not {}", one_of(words)), help)
+}
