@@ -62,7 +62,10 @@ impl AppLayer {
             name: self.name.value().map_or_else(|| "blacksky".to_owned(), |text| text.0),
             description: self.description.value().map(|text| text.0),
             repository: self.repository.value().map(|url| url.0),
-            keywords: self.keywords.value().map_or_else(Vec::new, |list| list.0.into_iter().map(|word| word.0).collect()),
+            keywords: self
+                .keywords
+                .value()
+                .map_or_else(Vec::new, |list| list.0.into_iter().map(|word| word.0).collect()),
             logo: self.logo.value().map(|url| url.0),
             website: self.website.value().map(|url| url.0),
             success_url: self.success_url.value().map_or_else(|| "/".to_owned(), |url| url.0),

@@ -53,7 +53,8 @@ impl BackoffLayer {
         let wrong = self.initial.is_wrong() || self.max.is_wrong();
         // Points at the key that was set; `max` first, since it is the one that must be raised.
         let origin = self.max.origin().map(|origin| ("backoff.max", origin.clone()));
-        let origin = origin.or_else(|| self.initial.origin().map(|origin| ("backoff.initial", origin.clone())));
+        let origin =
+            origin.or_else(|| self.initial.origin().map(|origin| ("backoff.initial", origin.clone())));
         let backoff = Backoff {
             initial: self.initial.value().map_or(Period::seconds(2), |period| period.0),
             factor: self.factor.value().map_or(2.0, |number| number.0),
@@ -69,7 +70,10 @@ impl BackoffLayer {
                 key,
                 &origin,
                 true,
-                format!("{key}: backoff.max ({}) is below backoff.initial ({})", backoff.max, backoff.initial),
+                format!(
+                    "{key}: backoff.max ({}) is below backoff.initial ({})",
+                    backoff.max, backoff.initial
+                ),
                 "raise backoff.max or lower backoff.initial",
             );
         }

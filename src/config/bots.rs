@@ -110,7 +110,8 @@ pub(super) fn read(mut table: Table<'_, '_>) -> BTreeMap<String, BotLayer> {
             let place = reader.key_place(&key);
             let found = values::kind_of(value.get_ref());
             // `[bots] session = "x"` is the usual way to get here.
-            let help = format!("write [bots.main] and the keys of the bot below it, not {name} = … in [bots]");
+            let help =
+                format!("write [bots.main] and the keys of the bot below it, not {name} = … in [bots]");
             reader.push(Problem::error(
                 place,
                 format!("bots.{name}"),
@@ -127,7 +128,10 @@ pub(super) fn read(mut table: Table<'_, '_>) -> BTreeMap<String, BotLayer> {
         bots.insert("main".to_owned(), BotLayer::read(table));
     }
     if !reader.only_bot && environment::value(reader.env(), "SESSION_ID").is_some() {
-        let example = environment::variable_of(&format!("bots.{}.session", bots.keys().next().map_or("main", String::as_str)));
+        let example = environment::variable_of(&format!(
+            "bots.{}.session",
+            bots.keys().next().map_or("main", String::as_str)
+        ));
         reader.push(Problem::error(
             super::problem::Place::Variable("SESSION_ID".to_owned()),
             "bots",

@@ -9,11 +9,11 @@ use toml::de::DeValue;
 use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
+use super::suggest;
 use super::values::form::{Contact, Trigger};
 use super::values::list::List;
 use super::values::template::{self, Template};
 use super::values::{Value as _, kind_of};
-use super::suggest;
 
 /// Trigger → reply.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +122,8 @@ impl CommandsLayer {
             if !prefix.is_empty() && trigger.starts_with(&prefix) {
                 let place = reader.place(&origin, true);
                 let what = format!("{path}: the trigger begins with the prefix \"{prefix}\"");
-                let help = format!("people would have to write \"{prefix}{trigger}\"; leave the prefix out here");
+                let help =
+                    format!("people would have to write \"{prefix}{trigger}\"; leave the prefix out here");
                 reader.push(Problem::warning(place, path, what, Some(help)));
             }
             if let Some(text) = layer.reply.value() {
@@ -164,7 +165,10 @@ impl JsonSchema for CommandsLayer {
             "Text of the reply; {uptime}, {sender} and {args} are filled in, {{ and }} write braces.".into(),
         );
         let mut allow = List::<Contact, 1>::json_schema(generator);
-        allow.insert("description".to_owned(), "Who may use this command, in place of the bot's own list.".into());
+        allow.insert(
+            "description".to_owned(),
+            "Who may use this command, in place of the bot's own list.".into(),
+        );
         json_schema!({
             "type": "object",
             "additionalProperties": false,

@@ -56,7 +56,9 @@ impl Document {
                 Err(whole("the file is larger than 1 MiB".to_owned(), "is this the right file?"))
             }
             Ok(_) => Self::from_bytes(bytes),
-            Err(error) => Err(whole(format!("the file cannot be read: {error}"), "name a file with --config FILE")),
+            Err(error) => {
+                Err(whole(format!("the file cannot be read: {error}"), "name a file with --config FILE"))
+            }
         }
     }
 
@@ -166,8 +168,12 @@ fn shows_in_full(line: &str) -> bool {
     }
     let trimmed = line.trim();
     match trimmed.split_once('=') {
-        None => trimmed.len() <= 80 && is_key_like(trimmed.trim_matches(['[', ']'])) && suggest::showable(trimmed) != "***"
-            || trimmed.starts_with('['),
+        None => {
+            trimmed.len() <= 80
+                && is_key_like(trimmed.trim_matches(['[', ']']))
+                && suggest::showable(trimmed) != "***"
+                || trimmed.starts_with('[')
+        }
         Some((key, value)) => {
             let last = key.rsplit('.').next().unwrap_or(key).trim().trim_matches(['"', '\'']);
             is_key_like(key) && !value.contains('=') && schema::is_open_key(last)

@@ -120,7 +120,11 @@ pub fn variable_of(key: &str) -> String {
 pub(crate) fn short_name_of(key: &str, only_bot: bool) -> Option<&'static ShortName> {
     SHORT_NAMES.iter().find(|short| match short.key.strip_prefix("bots.NAME.") {
         Some(of_bot) => {
-            only_bot && key.strip_prefix("bots.").and_then(|rest| rest.split_once('.')).is_some_and(|(_, k)| k == of_bot)
+            only_bot
+                && key
+                    .strip_prefix("bots.")
+                    .and_then(|rest| rest.split_once('.'))
+                    .is_some_and(|(_, k)| k == of_bot)
         }
         None => short.key == key,
     })

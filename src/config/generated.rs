@@ -85,7 +85,9 @@ mod tests {
         assert_eq!(emit(&path, "a\nb\n", Mode::Write).unwrap(), Outcome::Written);
         std::fs::write(&path, "a\r\nb\r\n").unwrap();
         assert_eq!(emit(&path, "a\nb\n", Mode::Check).unwrap(), Outcome::Same);
-        let Outcome::Differs(diff) = emit(&path, "a\nc\n", Mode::Check).unwrap() else { panic!("no difference") };
+        let Outcome::Differs(diff) = emit(&path, "a\nc\n", Mode::Check).unwrap() else {
+            panic!("no difference")
+        };
         assert!(diff.contains("-b") && diff.contains("+c"), "{diff}");
     }
 }

@@ -126,8 +126,10 @@ impl Heroku {
     /// Things that Heroku accepted once or may not accept yet.
     fn warn(&self, reader: &mut Reader<'_>, addons: Option<&Origin>, stack: Option<&Origin>) {
         for addon in &self.addons {
-            if let ("heroku-postgresql:hobby-dev" | "heroku-postgresql:mini" | "heroku-postgresql:basic", Some(origin)) =
-                (addon.as_str(), addons)
+            if let (
+                "heroku-postgresql:hobby-dev" | "heroku-postgresql:mini" | "heroku-postgresql:basic",
+                Some(origin),
+            ) = (addon.as_str(), addons)
             {
                 let place = reader.place(origin, true);
                 reader.push(Problem::warning(

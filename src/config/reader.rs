@@ -123,13 +123,26 @@ impl<'a> Reader<'a> {
             DeValue::Table(table) => Some(table),
             other => {
                 let (found, help) = match other {
-                    DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_table()) && items.iter().next().is_some() => {
-                        ("an array of tables".to_owned(), format!("write [{path}] with single brackets, once"))
+                    DeValue::Array(items)
+                        if items.iter().all(|item| item.get_ref().is_table())
+                            && items.iter().next().is_some() =>
+                    {
+                        (
+                            "an array of tables".to_owned(),
+                            format!("write [{path}] with single brackets, once"),
+                        )
                     }
-                    other => (values::kind_of(other).to_owned(), format!("write [{path}] and the keys below it")),
+                    other => {
+                        (values::kind_of(other).to_owned(), format!("write [{path}] and the keys below it"))
+                    }
                 };
                 let place = self.key_place(&key);
-                self.push(Problem::error(place, &path, format!("{path} must be a table, not {found}"), Some(help)));
+                self.push(Problem::error(
+                    place,
+                    &path,
+                    format!("{path} must be a table, not {found}"),
+                    Some(help),
+                ));
                 None
             }
         });
@@ -222,7 +235,10 @@ impl<'a> Reader<'a> {
         let show = !sensitive;
         let what = if wrong.about_key || sensitive {
             format!("{key} {}", wrong.what)
-        } else if value.chars().count() > 60 || values::web_url::looks_like_token(value) || value.contains('@') {
+        } else if value.chars().count() > 60
+            || values::web_url::looks_like_token(value)
+            || value.contains('@')
+        {
             format!("{key}: the value {}", wrong.what)
         } else {
             format!("{key}: {value} {}", wrong.what)
@@ -241,7 +257,8 @@ impl<'a> Reader<'a> {
         self.variables.insert(path_name.clone());
         let by_path = environment::value(self.env, &path_name).map(|text| (path_name, text));
         let short = environment::short_name_of(key, self.only_bot);
-        let by_short = short.and_then(|short| environment::short_value(self.env, short).map(|text| (short, text)));
+        let by_short =
+            short.and_then(|short| environment::short_value(self.env, short).map(|text| (short, text)));
         let (name, text) = match (by_path, by_short) {
             (None, None) => return Setting::Absent,
             (Some(by_path), None) => by_path,

@@ -10,7 +10,8 @@ pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>)
     candidates
         .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= 1 + candidate.chars().count().max(lower.chars().count()) / 5 && *distance < lower.chars().count()
+            *distance <= 1 + candidate.chars().count().max(lower.chars().count()) / 5
+                && *distance < lower.chars().count()
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

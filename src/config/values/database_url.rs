@@ -38,7 +38,10 @@ impl Value for DatabaseUrl {
         let url = Url::parse(text).map_err(|problem| {
             Wrong::key(
                 format!("is not a valid URL: {problem}"),
-                Some("special characters of the password must be percent-encoded (\"@\" is \"%40\")".to_owned()),
+                Some(
+                    "special characters of the password must be percent-encoded (\"@\" is \"%40\")"
+                        .to_owned(),
+                ),
             )
         })?;
         // A Unix socket is named by `host` in the query.
@@ -54,7 +57,8 @@ impl Value for DatabaseUrl {
 
 fn sqlite(file: &str) -> Result<DatabaseUrl, Wrong> {
     let file = file.strip_prefix("//").unwrap_or(file);
-    let help = || Some("write a file, for example \"sqlite:blacksky.db\" or \"sqlite:/var/lib/blacksky.db\"".into());
+    let help =
+        || Some("write a file, for example \"sqlite:blacksky.db\" or \"sqlite:/var/lib/blacksky.db\"".into());
     if file.is_empty() {
         return Err(Wrong::key("names no file", help()));
     }
@@ -113,7 +117,9 @@ mod tests {
         ] {
             assert!(matches!(DatabaseUrl::from_text(text), Ok(DatabaseUrl::Postgres(_))), "{text}");
         }
-        for text in ["postgres://", "postgres:///name", "mysql://u:p@h/n", "mongodb://h", "postgres://u:p@h:99999/n"] {
+        for text in
+            ["postgres://", "postgres:///name", "mysql://u:p@h/n", "mongodb://h", "postgres://u:p@h:99999/n"]
+        {
             let wrong = DatabaseUrl::from_text(text).unwrap_err();
             assert!(!wrong.what.contains("u:p"), "{wrong:?}");
         }

@@ -36,8 +36,6 @@ macro_rules! form {
     };
 }
 
-
-
 fn all(text: &str, allowed: fn(u8) -> bool) -> bool {
     text.bytes().all(allowed)
 }

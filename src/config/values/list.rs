@@ -15,7 +15,10 @@ pub struct List<T, const MIN: usize = 0>(pub Vec<T>);
 impl<T: Value, const MIN: usize> List<T, MIN> {
     fn long_enough(items: Vec<T>) -> Result<Self, Wrong> {
         if items.len() < MIN {
-            return Err(Wrong::key(format!("needs at least {MIN} entry"), Some("or leave the key out".into())));
+            return Err(Wrong::key(
+                format!("needs at least {MIN} entry"),
+                Some("or leave the key out".into()),
+            ));
         }
         Ok(Self(items))
     }
@@ -47,7 +50,11 @@ impl<T: Value, const MIN: usize> Value for List<T, MIN> {
             match T::from_toml(item) {
                 Ok(item) => good.push(item),
                 Err(wrong) => bad.extend(wrong.into_iter().map(|wrong| Wrong {
-                    what: if wrong.about_key { format!("has an entry that {}", wrong.what) } else { wrong.what },
+                    what: if wrong.about_key {
+                        format!("has an entry that {}", wrong.what)
+                    } else {
+                        wrong.what
+                    },
                     span: wrong.span.or(Some(item.span())),
                     ..wrong
                 })),

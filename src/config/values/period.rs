@@ -13,8 +13,7 @@ use super::{Value, Wrong};
 pub struct Period(pub Duration);
 
 /// Units with their length in milliseconds, longest first.
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Period {
     /// The form as a regular expression (ECMA 262): one or more numbers, each with its unit.
@@ -143,7 +142,9 @@ mod tests {
 
     #[test]
     fn refuses_what_has_no_unit() {
-        for text in ["", "30", "s", "30 s", "30parsecs", "1.5h", "-1s", "+1s", "30S", "1000000000s", "5m3", "٣s"] {
+        for text in
+            ["", "30", "s", "30 s", "30parsecs", "1.5h", "-1s", "+1s", "30S", "1000000000s", "5m3", "٣s"]
+        {
             assert_eq!(Period::parse(text), None, "{text}");
         }
     }

@@ -58,7 +58,9 @@ fn pieces(template: &str) -> Vec<Piece<'_>> {
         rest = if let Some(after) = after.strip_prefix(brace) {
             pieces.push(Piece::Brace(brace));
             after
-        } else if let Some(end) = after.find(['{', '}']).filter(|end| brace == '{' && after[*end..].starts_with('}')) {
+        } else if let Some(end) =
+            after.find(['{', '}']).filter(|end| brace == '{' && after[*end..].starts_with('}'))
+        {
             pieces.push(Piece::Variable(&after[..end]));
             &after[end + 1..]
         } else {
@@ -88,7 +90,8 @@ impl Value for Template {
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let length = text.chars().count();
         if !(1..=Self::LONGEST).contains(&length) {
-            let what = if length == 0 { "must not be empty".to_owned() } else { format!("has {length} characters") };
+            let what =
+                if length == 0 { "must not be empty".to_owned() } else { format!("has {length} characters") };
             return Err(Wrong::key(what, Some(format!("write 1 to {} characters", Self::LONGEST))));
         }
         for piece in pieces(text) {

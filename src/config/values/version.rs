@@ -6,8 +6,7 @@ use super::{Value, Wrong};
 
 impl WaVersion {
     /// The form as a regular expression (ECMA 262); every part fits 32 bits.
-    pub const PATTERN: &'static str =
-        "^[0-9]{1,9}\\.[0-9]{1,9}\\.([0-9]{1,9}|[1-3][0-9]{9}|4[01][0-9]{8})$";
+    pub const PATTERN: &'static str = "^[0-9]{1,9}\\.[0-9]{1,9}\\.([0-9]{1,9}|[1-3][0-9]{9}|4[01][0-9]{8})$";
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
@@ -41,7 +40,10 @@ impl std::fmt::Display for WaVersion {
 impl Value for WaVersion {
     fn from_text(text: &str) -> Result<Self, Wrong> {
         Self::parse(text).ok_or_else(|| {
-            Wrong::value("is not a WhatsApp Web version", "write three numbers, for example \"2.3000.1023868176\"")
+            Wrong::value(
+                "is not a WhatsApp Web version",
+                "write three numbers, for example \"2.3000.1023868176\"",
+            )
         })
     }
 }

@@ -16,7 +16,10 @@ const WEB: &str = "^[hH][tT][tT][pP][sS]?://[^\\s/?#]";
 impl Value for WebUrl {
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let wrong = || {
-            Wrong::value("is not an http or https URL", "write the whole address, for example \"https://example.com\"")
+            Wrong::value(
+                "is not an http or https URL",
+                "write the whole address, for example \"https://example.com\"",
+            )
         };
         // The parser forgives "https:example.com" and white space; the schema does not.
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
@@ -106,11 +109,13 @@ mod tests {
 
     #[test]
     fn tokens_are_seen() {
-        for secret in ["https://user@example.com", "https://u:p@example.com", "https://h.example/AbC123dEf456GhI789jK"]
+        for secret in
+            ["https://user@example.com", "https://u:p@example.com", "https://h.example/AbC123dEf456GhI789jK"]
         {
             assert!(is_secret(&Url::parse(secret).unwrap()), "{secret}");
         }
-        for open in ["https://github.com/blacksky-bot/blacksky", "https://my-app-1234567890ab.herokuapp.com/"] {
+        for open in ["https://github.com/blacksky-bot/blacksky", "https://my-app-1234567890ab.herokuapp.com/"]
+        {
             assert!(!is_secret(&Url::parse(open).unwrap()), "{open}");
         }
     }
