@@ -10,7 +10,7 @@ use super::link_code::Typed;
 use super::messages;
 use super::pairing;
 use super::ratchet::RatchetReport;
-use super::report::{Account, Counters, DeviceReport, Event, Received, Sent};
+use super::report::{Account, Counters, DeviceReport, Event, Received, Sent, What};
 use super::world::{Phase, Shared, World};
 
 /// What a condition did not become within its deadline.
@@ -135,6 +135,14 @@ impl Handle {
     /// Numbers since the server started.
     pub fn counters(&self) -> Counters {
         self.0.read(|world| world.counters.clone())
+    }
+
+    /// Requests that the simulator does not know, as events.
+    pub fn unknown_requests(&self) -> Vec<Event> {
+        self.0.read(|world| {
+            let events = world.events.iter();
+            events.filter(|e| matches!(e.what, What::UnknownRequest { .. })).cloned().collect()
+        })
     }
 
     /// Whether any client used a message key twice.

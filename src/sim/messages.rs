@@ -54,6 +54,7 @@ impl World {
         let id = message_id();
         let plain = Message { conversation: Some(text.to_owned()), ..Default::default() }.encode_to_vec();
         for device in devices {
+            self.sent_places.insert((id.clone(), to.to_owned(), device), self.sent.len());
             self.sent.push(Sent {
                 id: id.clone(),
                 from: from.to_owned(),
@@ -171,8 +172,8 @@ impl World {
     }
 
     fn sent_entry(&mut self, number: &str, device: u16, id: &str) -> Option<&mut Sent> {
-        // The newest are asked for most.
-        self.sent.iter_mut().rev().find(|s| s.id == id && s.device == device && s.to == number)
+        let place = *self.sent_places.get(&(id.to_owned(), number.to_owned(), device))?;
+        self.sent.get_mut(place)
     }
 
     // ---- from clients ------------------------------------------------------------
@@ -224,12 +225,7 @@ impl World {
             self.route(number, device, id, to, (&target, recipient.device), enc, whole);
             return;
         }
-        if self
-            .received
-            .iter()
-            .rev()
-            .any(|r| r.id == id && r.from == number && r.device == device && r.to == target)
-        {
+        if !self.received_keys.insert((id.to_owned(), number.to_owned(), device, target.clone())) {
             self.counters.duplicates += 1;
             return;
         }

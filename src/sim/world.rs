@@ -1,7 +1,7 @@
 //! The server's memory: accounts, connections, messages, faults. Every operation is
 //! synchronous under one lock; connections are reached through their queues.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
@@ -109,7 +109,11 @@ pub struct World {
     pub(super) counters: Counters,
     pub(super) faults: Vec<Fault>,
     pub(super) sent: Vec<Sent>,
+    /// Place in `sent` by message id, account and device.
+    pub(super) sent_places: HashMap<(String, String, u16), usize>,
     pub(super) received: Vec<Received>,
+    /// Message id, account, device and recipient of all in `received`.
+    pub(super) received_keys: HashSet<(String, String, u16, String)>,
     pub(super) ratchets: Ratchets,
     pub(super) events: VecDeque<Event>,
     next_event: u64,
@@ -128,7 +132,9 @@ impl World {
             counters: Counters::default(),
             faults: Vec::new(),
             sent: Vec::new(),
+            sent_places: HashMap::new(),
             received: Vec::new(),
+            received_keys: HashSet::new(),
             ratchets: Ratchets::default(),
             events: VecDeque::new(),
             next_event: 1,
@@ -487,3 +493,6 @@ pub(super) fn now_seconds() -> u64 {
 pub(super) fn now_millis() -> i64 {
     crate::runtime::clock::now().timestamp_millis()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod sim_command;
 mod sim_faults;
 mod sim_node_client;
 mod sim_pair_code;
+mod sim_rollback;
 mod sim_rust_client;
 mod store;
 mod support;

@@ -197,4 +197,5 @@ pub fn assert_clean(handle: &Handle) {
     assert_eq!(counters.decrypt_failures, 0, "{counters:?}");
     assert_eq!(counters.retry_receipts, 0, "{counters:?}");
     assert_eq!(counters.garbage, 0, "{counters:?}");
+    assert_eq!(counters.unknown_requests, 0, "{:?}", handle.unknown_requests());
 }
