@@ -66,6 +66,7 @@ impl World {
                 acknowledged_at: None,
                 refused: None,
                 retries: 0,
+                taken_back: 0,
             });
             self.counters.messages_sent += 1;
             self.post(from, to, device, &id, &plain, Envelope::Chat)?;
@@ -361,6 +362,14 @@ impl World {
         if attr(node, "class").as_deref() != Some("message") {
             return;
         }
+        // With a request to send it again a client also takes back the old copy, some of them
+        // with an error; the new copy is still on its way.
+        if let Some(sent) = self.sent_entry(number, device, &id)
+            && sent.taken_back > 0
+        {
+            sent.taken_back -= 1;
+            return;
+        }
         match attr(node, "error") {
             Some(error) => {
                 self.counters.nacks += 1;
@@ -373,8 +382,6 @@ impl World {
                     linked.confirm(&id);
                 }
             }
-            // After a request to send it again this only takes back the old copy.
-            None if self.sent_entry(number, device, &id).is_some_and(|sent| sent.retries > 0) => {}
             None => self.confirm(number, device, &id),
         }
     }
@@ -396,6 +403,7 @@ impl World {
         let Some(from) = self.number_of(to) else { return };
         let Some(sent) = self.sent_entry(number, device, id) else { return };
         sent.retries += 1;
+        sent.taken_back += 1;
         let (count, text) = (sent.retries, sent.text.clone());
         if count > MAX_RETRIES {
             return;

@@ -72,6 +72,9 @@ pub struct Sent {
     pub refused: Option<String>,
     /// Times the client asked to get it encrypted anew.
     pub retries: u32,
+    /// Copies whose acknowledgement is due and says nothing of the newest one.
+    #[serde(skip)]
+    pub(super) taken_back: u32,
 }
 
 /// A message that arrived from a client, as its recipient's phone sees it.

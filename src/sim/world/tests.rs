@@ -81,6 +81,32 @@ fn a_message_waits_until_it_is_confirmed_by_any_of_the_ids_of_a_receipt() {
 }
 
 #[test]
+fn a_request_to_send_again_keeps_the_message_until_the_new_copy_is_confirmed() {
+    let (mut world, connection, mut orders) = linked();
+    let id = world.send_text("15550002001", NUMBER, "text").unwrap();
+    let contact = stanza::pn("15550002001", 0);
+    let receipt = |kind: Option<&'static str>| {
+        let receipt = NodeBuilder::new("receipt").attr("id", id.as_str()).attr("to", &contact);
+        receipt.attrs(kind.map(|kind| ("type", kind))).build()
+    };
+    world.stanza(connection, &receipt(Some("retry")));
+    let taken_back =
+        NodeBuilder::new("ack").attr("class", "message").attr("error", 500).attr("id", id.as_str()).build();
+    world.stanza(connection, &taken_back);
+    assert_eq!((world.sent[0].retries, world.sent[0].refused.as_deref()), (1, None));
+    assert_eq!(world.device(NUMBER, 1).unwrap().queue.len(), 1);
+    let copies: Vec<_> = written(&mut orders)
+        .iter()
+        .filter(|node| node.tag == "message")
+        .filter_map(|node| Some(stanza::attr(node.get_optional_child("enc")?, "type")))
+        .collect();
+    assert_eq!(copies.len(), 2, "the old copy and the new one");
+    world.stanza(connection, &receipt(None));
+    assert!(world.sent[0].acknowledged_at.is_some());
+    assert!(world.device(NUMBER, 1).unwrap().queue.is_empty());
+}
+
+#[test]
 fn counted_faults_are_used_up_and_lasting_ones_are_not() {
     let (mut world, ..) = linked();
     world.inject(Fault { times: 2, ..Fault::new(Action::Drop, When::Dial) });
