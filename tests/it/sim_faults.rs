@@ -181,6 +181,9 @@ async fn unacknowledged_messages_come_again() {
     let handle = server.handle();
     let client = pair_rust(&server, &file, ACCOUNT).await;
     echo(&handle, CONTACT, ACCOUNT, "before").await;
+    // whatsapp-rust may drop its first connection after the pairing restart once more, so the
+    // text before may have come twice already.
+    let redelivered = handle.counters().redeliveries;
     // Written to a connection that reads nothing: nobody confirms it.
     handle.strike(Action::Silence);
     let id = handle.send_text(CONTACT, ACCOUNT, "into the void").unwrap();
@@ -192,7 +195,7 @@ async fn unacknowledged_messages_come_again() {
     handle.wait_for_text(CONTACT, "echo: into the void", PATIENCE).await.unwrap();
     handle.wait_for_acknowledgement(&id, PATIENCE).await.unwrap();
     assert_eq!(entry(&id).deliveries, 2);
-    assert_eq!(handle.counters().redeliveries, 1, "{:?} {:#?}", handle.counters(), handle.sent());
+    assert_eq!(handle.counters().redeliveries, redelivered + 1);
     assert_eq!(handle.accounts()[0].devices[0].queued, 0);
     assert!(tokio::time::timeout(Duration::from_secs(5), client.stop()).await.is_ok());
     server.shutdown().await.unwrap();
