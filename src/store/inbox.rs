@@ -72,8 +72,7 @@ impl SessionStore {
     /// Messages not yet handled, oldest first.
     pub async fn unhandled(&self, limit: u32) -> Result<Vec<InboxMessage>, StoreError> {
         let rows = self.noting(self.engine.unhandled(self.bond.generation, limit).await)?;
-        let messages = rows.into_iter().map(|row| self.message(row)).collect();
-        self.noting(messages)
+        rows.into_iter().map(|row| self.message(row)).collect()
     }
 
     /// Marks a message handled. Handled messages go after 7 days.

@@ -183,3 +183,95 @@ impl Keeper {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::{Keeper, margin};
+    use crate::config::{self, Database, DatabaseLocation, Period, Tls};
+    use crate::store::{Owner, Store};
+
+    const LEASE: config::Lease =
+        config::Lease { ttl: Period(Duration::from_secs(30)), renew: Period(Duration::from_secs(10)) };
+
+    thread_local! {
+        /// The clock of the test: a paused process does not see it move.
+        static NOW: Cell<Duration> = const { Cell::new(Duration::from_secs(1000)) };
+    }
+
+    fn at(seconds: f64) {
+        NOW.set(Duration::from_secs(1000) + Duration::from_secs_f64(seconds));
+    }
+
+    async fn keeper() -> (Keeper, Store, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&Database {
+            location: DatabaseLocation::Sqlite(folder.path().join("blacksky.db")),
+            tls: Tls::Require,
+            max_connections: 4,
+            allow_ephemeral: false,
+            secret_key: None,
+        })
+        .await
+        .expect("opens");
+        store.migrate().await.expect("migrates");
+        (Keeper::with_clock(store.clone(), Owner("a".into()), LEASE, || NOW.get()), store, folder)
+    }
+
+    #[test]
+    fn the_margin_is_two_seconds_or_a_fifth() {
+        assert_eq!(margin(Duration::from_secs(30)), Duration::from_secs(2));
+        assert_eq!(margin(Duration::from_secs(1)), Duration::from_millis(200));
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_not_renewed_is_lost_two_seconds_early() {
+        let (keeper, _store, _folder) = keeper().await;
+        at(0.0);
+        let kept = keeper.acquire("main").await.expect("wins");
+        at(27.999);
+        keeper.look();
+        assert!(!kept.lost().is_cancelled());
+        at(28.0);
+        keeper.look();
+        assert!(kept.lost().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_counts_from_before_it_was_sent() {
+        let (keeper, _store, _folder) = keeper().await;
+        at(0.0);
+        let kept = keeper.acquire("main").await.expect("wins");
+        at(10.0);
+        assert!(keeper.renew().await);
+        at(37.9);
+        keeper.look();
+        assert!(!kept.lost().is_cancelled());
+        // Paused for a minute, woken: the first look tells.
+        at(97.0);
+        keeper.look();
+        assert!(kept.lost().is_cancelled());
+        // It stays lost, although the database would still renew it.
+        assert!(keeper.renew().await);
+        assert!(kept.lost().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_newer_lease_of_the_session_takes_the_older_ones_place() {
+        let (keeper, store, _folder) = keeper().await;
+        at(0.0);
+        let first = keeper.acquire("main").await.expect("wins");
+        let second = keeper.acquire("main").await.expect("wins");
+        assert!(first.lost().is_cancelled() && !second.lost().is_cancelled());
+        assert!(second.lease.epoch > first.lease.epoch);
+        // Giving up the older one does not touch the newer.
+        keeper.release(&first.lease).await.expect("releases");
+        assert!(keeper.renew().await);
+        assert!(!second.lost().is_cancelled());
+        store.release(&second.lease).await.expect("releases");
+        assert!(keeper.renew().await);
+        assert!(second.lost().is_cancelled(), "the renewal said that it is gone");
+    }
+}

@@ -13,10 +13,10 @@ use crate::config;
 
 /// One session under one epoch. Cheap to clone.
 ///
-/// It breaks at the first operation that fails for want of the database, of the lease or of a
-/// readable value: from then on every write is refused, so that nothing a client remembers wrongly
-/// is stored. The client is to be discarded without a flush; the next one gets a new lease, since
-/// the new epoch waits for a write that may still be under way.
+/// It breaks at the first operation that fails for want of the database or of the lease: from then
+/// on every write is refused, so that nothing a client remembers wrongly is stored. The client is to
+/// be discarded without a flush; the next one gets a new lease, since the new epoch waits for a write
+/// that may still be under way.
 #[derive(Debug, Clone)]
 pub struct SessionStore {
     pub(super) engine: Arc<dyn Engine>,
@@ -93,9 +93,11 @@ impl SessionStore {
         self.broken.error.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Breaks the handle when an operation failed.
+    /// Breaks the handle when an operation failed. A value that does not read is no such failure.
     pub(super) fn noting<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && !matches!(error, StoreError::Unreadable { .. })
+        {
             // Only the first failure counts.
             let _ = self.broken.error.set(error.clone());
             self.broken.token.cancel();
@@ -165,10 +167,8 @@ impl SessionStore {
     pub(super) async fn take(&self, kind: Kind, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
         self.sound()?;
         let Some(row) = self.noting(self.engine.take(&self.bond, kind, name).await)? else { return Ok(None) };
-        match self.sealer.open(&self.place(kind, name), &row.value) {
-            Ok(value) => Ok(Some(value)),
-            Err(problem) => self.noting(Err(unreadable(kind, problem))),
-        }
+        let value = self.sealer.open(&self.place(kind, name), &row.value);
+        value.map(Some).map_err(|problem| unreadable(kind, problem))
     }
 
     async fn open_all(&self, kind: Kind, rows: Vec<Row>) -> Result<Vec<Opened>, StoreError> {
@@ -194,14 +194,14 @@ impl SessionStore {
                 self.set_aside(kind, &row).await?;
                 Ok(None)
             }
-            Err(problem) => self.noting(Err(unreadable(kind, problem))),
+            Err(problem) => Err(unreadable(kind, problem)),
         }
     }
 
     /// For a value that opened but does not decode.
     pub(super) async fn undecodable(&self, kind: Kind, name: Name) -> Result<(), StoreError> {
         if !kind.renegotiable() {
-            return self.noting(Err(unreadable(kind, OpenError::Damaged)));
+            return Err(unreadable(kind, OpenError::Damaged));
         }
         let rows = self.noting(self.engine.get(self.bond.generation, kind, &[name]).await)?;
         for row in rows {

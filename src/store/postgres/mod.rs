@@ -21,8 +21,10 @@ use super::kind::{Kind, Name, Row};
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::{Secret, Tls, WaVersion};
 
-/// One operation, its retries included: longer, and the link is better closed.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// One operation, its retries included: the link is closed when one takes 2 s, and this must be noted before.
+const DEADLINE: Duration = Duration::from_millis(1800);
+/// A connection of the pool to become free or be made; the pool tries again while the server is starting.
+const POOL_DEADLINE: Duration = Duration::from_millis(1500);
 /// Connecting for the first time, DNS and TLS included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Most a migration may take; the sessions' own statements get 3 s.
@@ -57,14 +59,18 @@ impl Postgres {
         let options = options(url, tls)?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.saturating_sub(1).max(1))
-            .acquire_timeout(DEADLINE)
+            .acquire_timeout(POOL_DEADLINE)
             // A dead connection is noticed by its first statement, which is then retried: no ping before each.
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options.clone());
         let both = tokio::time::timeout(CONNECT_DEADLINE, async {
-            tokio::try_join!(options.connect(), async { pool.acquire().await.map(drop) })
+            tokio::try_join!(options.connect(), async {
+                // Only warmed here. What is wrong with the database the other one says better.
+                drop(pool.acquire().await);
+                Ok(())
+            })
         });
         let (lease, ()) = match both.await {
             Ok(result) => result.map_err(|error| problem::of(&error))?,

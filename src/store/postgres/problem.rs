@@ -7,6 +7,13 @@ use sqlx::migrate::MigrateError;
 
 use crate::store::StoreError;
 
+pub(super) const BAD_URL: &str =
+    "DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/name";
+
+/// The certificate does not verify.
+const UNTRUSTED: &str = "the TLS handshake with the database failed: its certificate is not trusted; \
+     database.tls = \"require\" accepts any certificate, as Heroku Postgres needs it";
+
 /// The error of an operation in the store's words.
 pub(super) fn of(error: &sqlx::Error) -> StoreError {
     StoreError::Unavailable { problem: text(error) }
@@ -15,7 +22,7 @@ pub(super) fn of(error: &sqlx::Error) -> StoreError {
 /// No answer within the deadline.
 pub(super) fn silent(deadline: Duration) -> StoreError {
     StoreError::Unavailable {
-        problem: format!("the database did not answer within {} s", deadline.as_secs()),
+        problem: format!("the database did not answer within {} s", deadline.as_secs_f64()),
     }
 }
 
@@ -66,16 +73,12 @@ fn text(error: &sqlx::Error) -> String {
              or in a private network"
                 .into()
         }
-        sqlx::Error::Tls(_) => "the TLS handshake with the database failed: its certificate is not trusted; \
-             database.tls = \"require\" accepts any certificate, as Heroku Postgres needs it"
-            .into(),
+        sqlx::Error::Tls(_) => UNTRUSTED.into(),
         sqlx::Error::PoolTimedOut => {
             "no connection to the database became free or could be made in time".into()
         }
         sqlx::Error::PoolClosed => "the store is closed".into(),
-        sqlx::Error::Configuration(_) => "DATABASE_URL is not a PostgreSQL URL such as \
-             postgres://user:password@host:5432/name"
-            .into(),
+        sqlx::Error::Configuration(_) => BAD_URL.into(),
         sqlx::Error::Protocol(_) => {
             "what answers at DATABASE_URL does not speak PostgreSQL's protocol".into()
         }
@@ -124,6 +127,9 @@ fn network(error: &io::Error) -> String {
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::UnexpectedEof => "the connection to the database was cut".into(),
+        // rustls speaks through the socket's errors.
+        io::ErrorKind::InvalidData if error.to_string().contains("certificate") => UNTRUSTED.into(),
+        io::ErrorKind::InvalidData => "the TLS handshake with the database failed".into(),
         _ if error.to_string().contains("lookup") => "the host in DATABASE_URL is not known to DNS".into(),
         kind => format!("the database cannot be reached ({kind})"),
     }

@@ -158,7 +158,7 @@ async fn the_inbox_keeps_the_first_of_each_message(bench: &Bench) {
     assert_eq!(new, 1);
     let all = session.unhandled(10).await.expect("reads");
     assert_eq!(all, [first.clone(), second.clone(), elsewhere.clone()], "in the order of arrival");
-    assert_eq!(session.unhandled(1).await.expect("reads"), [first.clone()]);
+    assert_eq!(session.unhandled(1).await.expect("reads"), std::slice::from_ref(&first));
     session.mark_handled("c", "s", "1").await.expect("marks");
     session.mark_handled("c", "s", "1").await.expect("marks again");
     assert_eq!(session.unhandled(10).await.expect("reads"), [second, elsewhere]);
@@ -171,7 +171,7 @@ async fn the_inbox_takes_any_bytes_a_peer_may_send(bench: &Bench) {
     let session = store.session(&lease(&store, "a").await);
     let odd = InboxMessage { id: "a\0b\u{1F600}'".into(), text: "\0".into(), ..message("", 1) };
     session.put_inbox(std::slice::from_ref(&odd)).await.expect("writes");
-    assert_eq!(session.unhandled(10).await.expect("reads"), [odd.clone()]);
+    assert_eq!(session.unhandled(10).await.expect("reads"), std::slice::from_ref(&odd));
     session.mark_handled(&odd.chat, &odd.sender, &odd.id).await.expect("marks");
     assert_eq!(session.unhandled(10).await.expect("reads"), []);
 }

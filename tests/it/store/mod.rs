@@ -3,6 +3,9 @@
 
 mod backend;
 mod contract;
+mod keeper;
+mod postgres;
+mod postgres_problems;
 mod sealing;
 
 use std::path::PathBuf;

@@ -63,8 +63,8 @@ async fn refuses(bench: &Bench, key: Option<&str>, words: &str) {
     assert!(other.session(&held).load().await.is_err(), "does not open");
     other.session(&held).get_session(PEER).await.expect_err("does not open");
     // What whatsapp-rust would do if it took the row for missing.
-    session.create().await.expect_err("the handle is broken");
-    other.session(&held).create().await.expect("keeps what is there");
+    session.create().await.expect("keeps what is there");
+    other.session(&held).exists().await.expect_err("still does not open");
     other.release(&held).await.expect("releases");
 
     let session = store.session(&lease(&store, "a").await);

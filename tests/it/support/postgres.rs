@@ -1,6 +1,7 @@
 //! A PostgreSQL of the tests' own: one cluster a test binary, one database a test.
 //!
-//! It listens on a free port of 127.0.0.1 with a password and on a Unix socket. It ends with the
+//! It listens on a free port of 127.0.0.1 with a password, with or without TLS under a certificate
+//! of its own making, and on a Unix socket. It ends with the
 //! test binary: a shell in between waits for its standard input to close. Commits are synchronous;
 //! only the disk is not waited for.
 
@@ -90,8 +91,15 @@ impl Cluster {
             .current_dir(&folder)
             .stdin(Stdio::null());
         account.become_it(&mut initdb);
-        let output = initdb.output().expect("initdb starts");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        succeed(&mut initdb);
+        let mut certificate = Command::new("openssl");
+        certificate
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args(["-keyout", "server.key", "-out", "server.crt"])
+            .current_dir(&data)
+            .stdin(Stdio::null());
+        account.become_it(&mut certificate);
+        succeed(&mut certificate);
 
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let log = fs::File::create(folder.join("log")).expect("a log");
@@ -104,7 +112,16 @@ impl Cluster {
             .arg("-k")
             .arg(&folder)
             .args(["-p", &port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=90"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=200",
+                "-c",
+                "ssl=on",
+            ])
             .env("FOLDER", &folder)
             .current_dir(&folder)
             .stdin(Stdio::piped())
@@ -114,6 +131,11 @@ impl Cluster {
         let watch = watch.spawn().expect("PostgreSQL starts");
         Self { port, folder, _watch: Mutex::new(watch) }
     }
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The newest PostgreSQL: on PATH, or where Debian puts it.
