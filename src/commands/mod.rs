@@ -3,6 +3,7 @@
 mod check;
 mod config;
 pub mod load;
+mod migrate;
 pub mod output;
 mod schema;
 mod sim;
@@ -18,7 +19,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(args) => config::run(&cli, args),
         Command::Gen(_) => todo!(),
         Command::Schema => schema::run(),
-        Command::Migrate(_) => todo!(),
+        Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Sim(args) => sim::run(args),
         #[cfg(feature = "simulator")]
         Command::Demo => todo!(),

@@ -111,41 +111,54 @@ impl Postgres {
     /// Runs one statement on the lease's own connection, with the same rule.
     async fn run_lease(&self, sql: &'static str, args: PgArguments) -> Result<Vec<PgRow>, StoreError> {
         let mut slot = self.lease.lock().await;
-        let attempts = async {
-            let mut fresh = false;
-            loop {
-                // Taken out while in use: a statement that is given up half-way takes its connection with it.
-                let mut connection = match slot.take() {
-                    Some(connection) => connection,
-                    None => {
-                        fresh = true;
-                        self.options.connect().await.map_err(|error| problem::of(&error))?
-                    }
-                };
-                match sqlx::query_with(sql, args.clone()).fetch_all(&mut connection).await {
-                    Ok(rows) => {
-                        *slot = Some(connection);
-                        return Ok(rows);
-                    }
-                    Err(error) if problem::is_dead_connection(&error) && !fresh => {}
-                    Err(error) => {
-                        if !problem::is_dead_connection(&error) {
-                            *slot = Some(connection);
-                        }
-                        return Err(problem::of(&error));
-                    }
+        match tokio::time::timeout(DEADLINE, self.once_lease(&mut slot, sql, args)).await {
+            Ok(result) => result.map_err(|error| problem::of(&error)),
+            Err(_) => Err(problem::silent(DEADLINE)),
+        }
+    }
+
+    /// The connection is out of its slot while in use: a statement that is given up half-way takes it along.
+    async fn once_lease(
+        &self,
+        slot: &mut Option<PgConnection>,
+        sql: &'static str,
+        args: PgArguments,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        if let Some(mut connection) = slot.take() {
+            match sqlx::query_with(sql, args.clone()).fetch_all(&mut connection).await {
+                Err(error) if problem::is_dead_connection(&error) => {}
+                result => {
+                    *slot = Some(connection);
+                    return result;
                 }
             }
-        };
-        tokio::time::timeout(DEADLINE, attempts).await.unwrap_or_else(|_| Err(problem::silent(DEADLINE)))
+        }
+        let mut connection = self.options.connect().await?;
+        let result = sqlx::query_with(sql, args).fetch_all(&mut connection).await;
+        *slot = Some(connection);
+        result
+    }
+
+    /// The version of the schema; `None` before the first migration.
+    async fn version(&self) -> Result<Option<i64>, StoreError> {
+        const VERSION: &str = "SELECT max(version) FROM blacksky.migration WHERE success";
+        let mut slot = self.lease.lock().await;
+        let asked = self.once_lease(&mut slot, VERSION, PgArguments::default());
+        match tokio::time::timeout(DEADLINE, asked).await {
+            Ok(Ok(rows)) => rows.first().map_or(Ok(None), |row| column(row, 0)),
+            Ok(Err(error)) if problem::is_undefined(&error) => Ok(None),
+            Ok(Err(error)) => Err(problem::of(&error)),
+            Err(_) => Err(problem::silent(DEADLINE)),
+        }
     }
 }
 
 fn options(url: &Secret, tls: Tls) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(url.expose()).map_err(|_| StoreError::Unavailable {
-        problem: "DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/name"
-            .into(),
-    })?;
+    let is_ours = ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme));
+    let options = PgConnectOptions::from_str(url.expose())
+        .ok()
+        .filter(|_| is_ours)
+        .ok_or_else(|| StoreError::Unavailable { problem: problem::BAD_URL.into() })?;
     // PostgreSQL never speaks TLS over a Unix socket.
     let local = options.get_socket().is_some() || options.get_host().starts_with('/');
     let mode = match tls {
@@ -179,16 +192,10 @@ impl Engine for Postgres {
     }
 
     async fn migrate(&self) -> Result<Migrated, StoreError> {
-        // The usual case costs one question. The table is not there before the first migration.
-        const VERSION: &str = "SELECT max(version) FROM blacksky.migration WHERE success";
-        let found = match self.once(VERSION, PgArguments::default()).await {
-            Ok(rows) => rows.first().map(|row| column::<Option<i64>>(row, 0)).transpose()?.flatten(),
-            Err(error) if problem::is_undefined(&error) => None,
-            Err(error) => return Err(problem::of(&error)),
-        };
         let migrator = migrate::postgres();
         let known = migrate::known(&migrator);
-        let from = found.unwrap_or(0);
+        // The usual case costs one question.
+        let from = self.version().await?.unwrap_or(0);
         if migrate::is_current(from, known)? {
             return Ok(Migrated { from, to: from });
         }
