@@ -2,6 +2,7 @@
 //! those two and whatsapp-rust's own two.
 
 mod backend;
+mod command;
 mod contract;
 mod keeper;
 mod postgres;
