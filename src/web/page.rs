@@ -162,6 +162,19 @@ impl Moment {
     }
 }
 
+/// A count with its thousands set apart: 12,345.
+fn grouped(count: &u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A length of time in its two largest units; the script's `span` writes the same.
 fn span_text(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
@@ -243,7 +256,8 @@ impl<'a> BotCard<'a> {
                 LinkState::Parked(why) => Some(why.name()),
                 _ => None,
             },
-            advice: bot.advice.as_deref().or(words.advice),
+            // While pairing the steps beside the QR say it at length.
+            advice: bot.advice.as_deref().filter(|_| bot.state != LinkState::Pairing),
             words,
             since: Moment::past(bot.since, now),
             open: bot.open_since.filter(|_| bot.state == LinkState::Open).map(|at| Moment::past(at, now)),
@@ -252,10 +266,6 @@ impl<'a> BotCard<'a> {
             pairing: pairing(bot, admin, now),
             bot,
         }
-    }
-
-    fn is_backing_off(&self) -> bool {
-        self.bot.state == LinkState::BackingOff
     }
 }
 

@@ -83,21 +83,20 @@ fn every_state_has_words_and_actions_are_for_admins() {
         assert_eq!(admin.contains("action=\"/bots/main/reconnect\""), words.can_reconnect, "{state:?}");
         assert_eq!(admin.contains("action=\"/bots/main/qr\""), words.can_pair, "{state:?}");
         assert!(!live(&snapshot, PUBLIC, clock::now()).contains("<form"), "{state:?}");
-        if words.tone == Tone::Act && state != LinkState::Pairing {
-            assert!(words.advice.is_some(), "{state:?} asks a person to act and does not say how");
-        }
     }
 }
 
 #[test]
-fn advice_of_the_bot_goes_before_ours() {
-    let parked = snapshot(|bot| {
-        bot.state = LinkState::Parked(Parked::Refused);
-        bot.advice = Some("The bot knows better.".to_owned());
-    });
-    let html = live(&parked, ADMIN, clock::now());
-    assert!(html.contains("The bot knows better."));
-    assert!(!html.contains(words(LinkState::Parked(Parked::Refused)).advice.unwrap()));
+fn the_advice_of_the_bot_is_shown_but_not_beside_the_steps_of_pairing() {
+    let advised = |state| {
+        let snapshot = snapshot(|bot| {
+            bot.state = state;
+            bot.advice = Some("Do what I say.".to_owned());
+        });
+        live(&snapshot, ADMIN, clock::now()).contains("Do what I say.")
+    };
+    assert!(advised(LinkState::Parked(Parked::Refused)) && advised(LinkState::Open));
+    assert!(!advised(LinkState::Pairing));
 }
 
 #[test]
@@ -124,5 +123,12 @@ fn spans_have_two_units() {
         (86400 * 3 + 3600 * 4, "3 d 4 h"),
     ] {
         assert_eq!(span_text(TimeDelta::seconds(seconds)), text);
+    }
+}
+
+#[test]
+fn counts_are_grouped() {
+    for (count, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        assert_eq!(grouped(&count), text);
     }
 }

@@ -10,6 +10,8 @@ pub enum Tone {
     Good,
     /// It mends itself; nothing to do.
     Wait,
+    /// Somebody is awaited; nothing is wrong.
+    Invite,
     /// Somebody has to act.
     Act,
     /// Nothing happens, rightly.
@@ -22,6 +24,7 @@ impl Tone {
         match self {
             Self::Good => "good",
             Self::Wait => "wait",
+            Self::Invite => "invite",
             Self::Act => "act",
             Self::Idle => "idle",
         }
@@ -35,8 +38,6 @@ pub struct Words {
     pub word: &'static str,
     /// One sentence.
     pub meaning: &'static str,
-    /// What to do, when the bot itself has no better advice.
-    pub advice: Option<&'static str>,
     /// How urgent.
     pub tone: Tone,
     /// Whether "Reconnect now" makes sense.
@@ -45,84 +46,52 @@ pub struct Words {
     pub can_pair: bool,
 }
 
-/// The words of a state.
+/// The words of a state. What to do about it is the bot's own advice, in the snapshot.
 pub fn words(state: LinkState) -> Words {
-    let calm = |word, meaning, tone| Words {
-        word,
-        meaning,
-        advice: None,
-        tone,
-        can_reconnect: false,
-        can_pair: false,
-    };
+    let calm = |word, meaning, tone| Words { word, meaning, tone, can_reconnect: false, can_pair: false };
+    let hurried = |word, meaning| Words { can_reconnect: true, ..calm(word, meaning, Tone::Wait) };
     match state {
         LinkState::Starting => calm("Starting", "The program has just begun.", Tone::Wait),
-        LinkState::WaitingForDatabase => calm(
-            "Waiting for the database",
-            "The session is stored in the database, and the database does not answer yet. It is tried \
-             again by itself.",
-            Tone::Wait,
-        ),
+        LinkState::WaitingForDatabase => {
+            hurried("Waiting for the database", "The session is stored there, so the link has to wait.")
+        }
         LinkState::Standby => {
             calm("Standing by", "Another dyno holds the link. This one takes over when it ends.", Tone::Idle)
         }
         LinkState::Pairing => {
-            calm("Ready to pair", "Link this bot to a WhatsApp account with your phone.", Tone::Act)
+            calm("Ready to pair", "Link this bot to a WhatsApp account with your phone.", Tone::Invite)
         }
-        LinkState::Connecting => calm("Connecting", "Dialling WhatsApp.", Tone::Wait),
+        LinkState::Connecting => calm("Connecting", "Dialling WhatsApp and logging in.", Tone::Wait),
         LinkState::Open => {
             calm("Connected", "The bot is linked to WhatsApp and answers messages.", Tone::Good)
         }
-        LinkState::BackingOff => Words {
-            can_reconnect: true,
-            ..calm("Reconnecting", "The connection is down. It is tried again by itself.", Tone::Wait)
-        },
-        LinkState::LoggedOut => Words {
-            advice: Some("Show a new QR and scan it to link the bot again."),
-            can_pair: true,
-            ..calm("Logged out", "The phone removed this device from the account.", Tone::Act)
-        },
+        LinkState::BackingOff => {
+            hurried("Reconnecting", "The connection is down and is tried again by itself.")
+        }
+        LinkState::LoggedOut => {
+            calm("Logged out", "The phone removed this device from the account.", Tone::Act)
+        }
         LinkState::Parked(why) => parked(why),
     }
 }
 
 fn parked(why: Parked) -> Words {
-    let (meaning, advice) = match why {
-        Parked::Conflict => (
-            "Another program keeps taking over this session.",
-            "Stop the other program that uses the same session, then reconnect.",
-        ),
-        Parked::ClientOutdated => (
-            "WhatsApp no longer accepts this client version.",
-            "Update blacksky, or set a newer version with wa_version under [bots.NAME].",
-        ),
-        Parked::Refused => (
-            "WhatsApp refuses this account or this client.",
-            "Open WhatsApp on the phone and see whether the account is locked, then reconnect.",
-        ),
-        Parked::TemporaryBan => (
-            "WhatsApp has banned this account for a while.",
-            "Wait until the ban ends; trying earlier may make it longer.",
-        ),
-        Parked::QrExpired => (
-            "No code was scanned in time, so WhatsApp ended the round.",
-            "Show a new QR when your phone is at hand.",
-        ),
-        Parked::SessionUnreadable => (
-            "The stored session cannot be read. It is kept as it is and not replaced.",
-            "Set BLACKSKY_SECRET_KEY to the key this session was stored with, then restart.",
-        ),
-        Parked::PairingBroken => (
-            "The phone accepted the code, but the link did not open afterwards.",
-            "Remove the device under Linked devices on the phone, then reconnect.",
-        ),
+    let meaning = match why {
+        Parked::Conflict => "Another program keeps taking over this session.",
+        Parked::ClientOutdated => "WhatsApp no longer accepts this client version.",
+        Parked::Refused => "WhatsApp does not let this account or client in.",
+        Parked::TemporaryBan => "WhatsApp has banned this account for a while.",
+        Parked::QrExpired => "All codes of this round were shown and none was scanned.",
+        Parked::SessionUnreadable => "The stored session is there but cannot be read.",
+        Parked::PairingBroken => "The phone accepted the code, but the link did not open afterwards.",
     };
-    Words {
-        word: "Stopped",
-        meaning,
-        advice: Some(advice),
-        tone: Tone::Act,
-        can_reconnect: why != Parked::QrExpired,
-        can_pair: why == Parked::QrExpired,
-    }
+    let (can_reconnect, can_pair) = match why {
+        Parked::Conflict | Parked::ClientOutdated | Parked::Refused | Parked::SessionUnreadable => {
+            (true, false)
+        }
+        Parked::QrExpired | Parked::PairingBroken => (false, true),
+        // Trying earlier can only make it longer.
+        Parked::TemporaryBan => (false, false),
+    };
+    Words { word: "Stopped", meaning, tone: Tone::Act, can_reconnect, can_pair }
 }

@@ -25,6 +25,7 @@ fn payload(round: u32) -> String {
 fn show_qr(site: &TestSite, round: u32) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::Pairing;
+        bot.attempt = 0;
         bot.qr = Some(Qr { payload: payload(round), expires_at: clock::now() + TimeDelta::seconds(20) });
     });
 }
@@ -35,6 +36,7 @@ fn open(site: &TestSite) {
         bot.since = clock::now() - TimeDelta::minutes(134);
         bot.open_since = Some(bot.since);
         bot.qr = None;
+        bot.advice = None;
         bot.last_disconnect = None;
         bot.messages_in = 1284;
         bot.messages_out = 1279;
@@ -45,6 +47,7 @@ fn open(site: &TestSite) {
 fn back_off(site: &TestSite, wait: TimeDelta) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::BackingOff;
+        bot.advice = None;
         bot.since = clock::now();
         bot.open_since = None;
         bot.attempt = 3;
@@ -61,6 +64,7 @@ fn back_off(site: &TestSite, wait: TimeDelta) {
 fn park(site: &TestSite, why: Parked) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::Parked(why);
+        bot.advice = blacksky::link::advice::advice(bot.state).map(str::to_owned);
         bot.since = clock::now();
         bot.qr = None;
         bot.open_since = None;
@@ -151,9 +155,10 @@ async fn with_a_token_a_person_signs_in_to_see_the_qr() {
     show_qr(&site, 1);
     browser.open(&site.url("/"), 390, 844, "dark").await;
     until_word(&browser, "Ready to pair").await;
-    assert!(browser.text(".hint").await.expect("a hint").contains("sign in"));
+    assert!(browser.text(".hint").await.expect("a hint").contains("Only the admin"));
     assert!(browser.scan().await.is_none());
 
+    keep(&browser, "sign-in").await;
     for (token, word) in [("wrong", "This is not the admin token."), ("correct horse", "")] {
         let form = browser.client.form(fantoccini::Locator::Css(".signin form")).await.expect("a form");
         form.set_by_name("token", token).await.expect("a field");
@@ -176,22 +181,56 @@ async fn with_a_token_a_person_signs_in_to_see_the_qr() {
     browser.until("signed out", "return document.querySelector('#token') !== null").await;
 }
 
-/// With BLACKSKY_PICTURES=FOLDER the pictures are kept there, for people to look at.
+/// With BLACKSKY_PICTURES=FOLDER pictures of the page are kept there, for people to look at.
+async fn keep(browser: &Browser, name: &str) {
+    if let Some(folder) = std::env::var_os("BLACKSKY_PICTURES") {
+        let file = std::path::Path::new(&folder).join(format!("{name}.png"));
+        std::fs::write(file, browser.picture().await).expect("the folder is there");
+    }
+}
+
+/// What a page of another site could do: point its own name at this machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_name_for_this_machine_sees_no_qr_and_is_told_what_to_do() {
+    let site = TestSite::start(None).await;
+    let browser = Browser::start().await;
+    show_qr(&site, 1);
+    browser.open(&format!("http://other.localhost:{}/", site.address.port()), 1280, 600, "light").await;
+    until_word(&browser, "Ready to pair").await;
+    assert!(browser.scan().await.is_none());
+    let command = browser.text("pre").await.expect("a command");
+    assert!(command.starts_with("heroku config:set BLACKSKY_ADMIN_TOKEN="), "{command}");
+    keep(&browser, "no-token").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
     let site = TestSite::start(None).await;
     let browser = Browser::start().await;
-    let folder = std::env::var_os("BLACKSKY_PICTURES").map(std::path::PathBuf::from);
     site.board.update(|snapshot| {
         snapshot.database = DatabaseStatus::Ok { kind: "postgresql", warning: None };
         snapshot.started_at = clock::now() - TimeDelta::hours(3);
     });
     type Scene = fn(&TestSite);
-    let scenes: [(&str, Scene); 5] = [
+    let scenes: [(&str, Scene); 6] = [
         ("pairing", |site| show_qr(site, 1)),
         ("open", open),
         ("backing-off", |site| back_off(site, TimeDelta::seconds(25))),
         ("parked", |site| park(site, Parked::ClientOutdated)),
+        ("many", |site| {
+            open(site);
+            site.board.update(|snapshot| {
+                let bot = snapshot.bots["main"].clone();
+                for name in ["orders", "support", "newsletter"] {
+                    snapshot.bots.entry(name.into()).or_insert_with(|| bot.clone());
+                }
+            });
+            site.board.bot("orders", |bot| {
+                bot.state = LinkState::Pairing;
+                bot.qr = Some(Qr { payload: payload(3), expires_at: clock::now() + TimeDelta::seconds(20) });
+            });
+            site.board.bot("newsletter", |bot| bot.state = LinkState::Standby);
+        }),
         ("hostile", |site| {
             site.board.update(|snapshot| {
                 snapshot.simulator = Some("<img src=x onerror=window.evil=1>".into());
@@ -210,7 +249,7 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
         }),
     ];
     for (name, scene) in scenes {
-        for (width, height) in [(1280, 800), (390, 844)] {
+        for (width, height) in [(1280, 600), (390, 844)] {
             for scheme in ["light", "dark"] {
                 scene(&site);
                 browser.open(&site.url("/"), width, height, scheme).await;
@@ -225,10 +264,7 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
                     serde_json::Value::Null,
                     "{name}"
                 );
-                if let Some(folder) = &folder {
-                    let file = folder.join(format!("{name}-{width}-{scheme}.png"));
-                    std::fs::write(file, browser.picture().await).expect("the folder is there");
-                }
+                keep(&browser, &format!("{name}-{width}-{scheme}")).await;
             }
         }
     }
