@@ -237,3 +237,16 @@ async fn sessions_do_not_see_each_other(bench: &Bench) {
     assert_eq!(one.get_session("1@s.whatsapp.net").await.expect("reads").as_deref(), Some(&b"one"[..]));
     tokio::time::timeout(Duration::from_millis(50), two.failure()).await.expect_err("two is sound");
 }
+
+/// On SQLite the lease is a lock of the operating system, so nobody waits for it to run out.
+#[tokio::test]
+async fn a_crash_leaves_no_lease_on_sqlite() {
+    let bench = Bench::sqlite().await;
+    let (first, second) = (bench.open().await, bench.open().await);
+    let held = lease(&first, "a").await;
+    assert!(matches!(second.acquire("main", &owner("b"), TTL).await, Err(StoreError::Held { .. })));
+    // The files close as they do when a process dies; nothing is released.
+    drop(first);
+    let next = lease(&second, "b").await;
+    assert!(next.epoch > held.epoch);
+}
