@@ -194,6 +194,11 @@ impl Factory {
         line
     }
 
+    /// Cuts the line at hand.
+    pub fn cut(&self, reason: CutReason) {
+        self.line().cut(reason);
+    }
+
     fn line(&self) -> Line {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,5 +1,6 @@
 //! The one integration binary: it runs the real program against real parts.
 
+mod native_lease;
 mod native_link;
 mod native_store;
 mod sim_command;

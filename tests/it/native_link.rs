@@ -8,28 +8,33 @@ use blacksky::runtime::status::BotStatus;
 use blacksky::sim::{Action, Fault, When};
 use tokio::time::Instant;
 
-use crate::support::native::{NativeBot, Setup};
+use crate::support::native::{Home, NativeBot};
 use crate::support::sim::{PATIENCE, assert_clean, simulator};
 
 const ACCOUNT: &str = "15550001101";
 const CONTACT: &str = "15550002101";
 
 /// A paired bot with an open link.
-async fn open(server: &blacksky::sim::Server, folder: &tempfile::TempDir) -> NativeBot {
-    let mut bot = NativeBot::start(server, &folder.path().join("blacksky.db")).await;
+async fn open(server: &blacksky::sim::Server, home: &Home) -> NativeBot {
+    let mut bot = NativeBot::start(server, home).await;
     bot.pair(server, ACCOUNT).await;
     bot
 }
 
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder")
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_answers_and_comes_back_without_a_qr_on_sqlite() {
+    pairs_answers_and_comes_back(Home::sqlite()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pairs_answers_and_comes_back_without_a_qr() {
-    let (folder, server) = (folder(), simulator());
+async fn pairs_answers_and_comes_back_without_a_qr_on_postgres() {
+    pairs_answers_and_comes_back(Home::postgres().await).await;
+}
+
+async fn pairs_answers_and_comes_back(home: Home) {
+    let server = simulator();
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     handle.send_text(CONTACT, ACCOUNT, "!ping").unwrap();
     handle.wait_for_text(CONTACT, "pong", PATIENCE).await.unwrap();
     handle.send_text(CONTACT, ACCOUNT, "just talking").unwrap();
@@ -42,7 +47,7 @@ async fn pairs_answers_and_comes_back_without_a_qr() {
 
     // What arrives meanwhile is answered after the restart.
     let waiting = handle.send_text(CONTACT, ACCOUNT, "!say while away").unwrap();
-    let mut bot = NativeBot::start(&server, &folder.path().join("blacksky.db")).await;
+    let mut bot = NativeBot::start(&server, &home).await;
     bot.until_state(LinkState::Open).await;
     handle.wait_for_text(CONTACT, "you said while away", PATIENCE).await.unwrap();
     handle.wait_for_acknowledgement(&waiting, PATIENCE).await.unwrap();
@@ -54,8 +59,8 @@ async fn pairs_answers_and_comes_back_without_a_qr() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_noticed_within_period_and_deadline() {
-    let (folder, server) = (folder(), simulator());
-    let mut bot = open(&server, &folder).await;
+    let (home, server) = (Home::sqlite(), simulator());
+    let mut bot = open(&server, &home).await;
     let began = Instant::now();
     server.handle().strike(Action::Silence);
     let status = bot.until("end of the link", |bot| bot.state != LinkState::Open).await;
@@ -70,8 +75,8 @@ async fn silence_is_noticed_within_period_and_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_link_stays_open() {
-    let (folder, server) = (folder(), simulator());
-    let mut bot = open(&server, &folder).await;
+    let (home, server) = (Home::sqlite(), simulator());
+    let mut bot = open(&server, &home).await;
     let pings = server.handle().counters().pings;
     // Four periods without a message: probes go out and are answered.
     let more = |counters: &blacksky::sim::Counters| counters.pings >= pings + 4;
@@ -84,9 +89,9 @@ async fn a_quiet_link_stays_open() {
 /// Endings after which the link comes back by itself, and the word for each.
 #[tokio::test(flavor = "multi_thread")]
 async fn comes_back_after_every_passing_ending() {
-    let (folder, server) = (folder(), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     let kept = |code| Action::StreamError { code: Some(code), conflict: None, child: None, close: false };
     for (action, reason) in [
         (Action::Drop, "eof"),
@@ -112,8 +117,8 @@ async fn comes_back_after_every_passing_ending() {
 /// A restart of the stream costs no wait and is no disconnect worth a word.
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_at_once_after_515() {
-    let (folder, server) = (folder(), simulator());
-    let mut bot = open(&server, &folder).await;
+    let (home, server) = (Home::sqlite(), simulator());
+    let mut bot = open(&server, &home).await;
     server.handle().strike(Action::stream_error(515));
     let status = bot.until("a reconnect", |bot| bot.reconnects == 1).await;
     assert!(status.last_disconnect.is_none());
@@ -123,9 +128,9 @@ async fn restarts_at_once_after_515() {
 /// What the server refuses at login, and where that leaves the link.
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_logins_park_or_back_off() {
-    let (folder, server) = (folder(), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     for (failure, state, reason) in [
         (Action::failure(405), LinkState::Parked(Parked::ClientOutdated), "failure_405"),
         (Action::failure(403), LinkState::Parked(Parked::Refused), "failure_403"),
@@ -156,9 +161,9 @@ async fn refused_logins_park_or_back_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_is_waited_out() {
-    let (folder, server) = (folder(), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     let ban = Action::Failure { reason: 402, code: Some(101), expire: Some(2) };
     handle.inject(Fault::new(ban, When::Login));
     handle.strike(Action::Drop);
@@ -173,9 +178,9 @@ async fn a_ban_is_waited_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_conflicts_park() {
-    let (folder, server) = (folder(), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     for _ in 0..2 {
         let before = bot.status().reconnects;
         handle.strike(Action::conflict("replaced", None));
@@ -195,9 +200,9 @@ async fn three_conflicts_park() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_device_is_archived_and_pairs_anew() {
-    let (folder, server) = (folder(), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     let device = handle.wait_for_login(ACCOUNT, PATIENCE).await.unwrap();
     assert!(handle.remove_device(ACCOUNT, device));
     bot.pair(&server, ACCOUNT).await;
@@ -211,9 +216,9 @@ async fn a_removed_device_is_archived_and_pairs_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_dials_are_retried_with_a_growing_wait() {
-    let (folder, server) = (folder(), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let mut bot = open(&server, &folder).await;
+    let mut bot = open(&server, &home).await;
     handle.inject(Fault { times: 3, ..Fault::new(Action::Http { status: 503 }, When::Dial) });
     handle.strike(Action::Drop);
     let refused = |bot: &BotStatus| bot.last_disconnect.as_ref().is_some_and(|end| end.reason == "http_503");
@@ -232,41 +237,49 @@ async fn stops_in_time_in_every_state() {
     let server = simulator();
     let handle = server.handle();
     // Waiting for a scan.
-    let at = folder();
-    let mut bot = NativeBot::start(&server, &at.path().join("blacksky.db")).await;
+    let home = Home::sqlite();
+    let mut bot = NativeBot::start(&server, &home).await;
     bot.until_state(LinkState::Pairing).await;
     assert!(bot.stop().await < Duration::from_secs(3));
     // In the middle of a dial that gets no answer.
     handle.inject(Fault::new(Action::Silence, When::Hello).lasting());
-    let mut bot = NativeBot::start(&server, &at.path().join("blacksky.db")).await;
+    let mut bot = NativeBot::start(&server, &home).await;
     bot.until_state(LinkState::Connecting).await;
     assert!(bot.stop().await < Duration::from_secs(9));
     handle.clear_faults();
     // Open, and the server is silent.
-    let at = folder();
-    let bot = open(&server, &at).await;
+    let home = Home::sqlite();
+    let bot = open(&server, &home).await;
     handle.strike(Action::Silence);
     let took = bot.stop().await;
     assert!(took < Duration::from_secs(9), "{took:?}");
     handle.clear_faults();
     // Backing off.
     handle.inject(Fault::new(Action::Http { status: 503 }, When::Dial).lasting());
-    let mut bot = NativeBot::start(&server, &at.path().join("blacksky.db")).await;
+    let mut bot = NativeBot::start(&server, &home).await;
     bot.until_state(LinkState::BackingOff).await;
     assert!(bot.stop().await < Duration::from_secs(3));
 }
 
+/// WhatsApp shows six QR codes for 160 s in all; then the client waits for a person.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_owner_stands_by_until_the_first_stops() {
-    let (folder, server) = (folder(), simulator());
-    let file = folder.path().join("blacksky.db");
-    let first = open(&server, &folder).await;
-    let mut second = NativeBot::start_with(&server, &file, Setup { owner: "two", ..Setup::default() }).await;
-    second.until_state(LinkState::Standby).await;
-    assert!(first.is_running());
-    first.stop().await;
-    second.until_state(LinkState::Open).await;
-    let counters = server.handle().counters();
-    assert_eq!((counters.registrations, counters.replaced), (1, 0));
-    second.stop().await;
+#[ignore = "takes 160 s: the times of the QR codes are whatsapp-rust's own"]
+async fn a_round_of_qr_codes_ends_and_a_new_one_is_asked_for() {
+    let (home, server) = (Home::sqlite(), simulator());
+    let mut bot = NativeBot::start(&server, &home).await;
+    let first = bot.until("QR", |bot| bot.qr.is_some()).await.qr.expect("a QR");
+    for _ in 0..6 {
+        let shown = bot.status().qr;
+        bot.until("another QR or the end", |bot| bot.qr != shown).await;
+        if bot.status().qr.is_none() {
+            break;
+        }
+    }
+    let status = bot.until_state(LinkState::Parked(Parked::QrExpired)).await;
+    assert!(status.qr.is_none() && status.advice.is_some());
+    bot.ask(Request::ShowNewQr);
+    bot.pair(&server, ACCOUNT).await;
+    assert_eq!(server.handle().counters().pairings, 1);
+    assert!(server.handle().scan(&first.payload, ACCOUNT).is_err(), "an old QR still works");
+    bot.stop().await;
 }

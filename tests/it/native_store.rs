@@ -1,6 +1,6 @@
 //! The native bot when its store misbehaves: never a fresh identity, never a link without the lease.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use blacksky::bot::handle::Request;
@@ -9,7 +9,7 @@ use blacksky::sim::Server;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tokio::time::Instant;
 
-use crate::support::native::NativeBot;
+use crate::support::native::{Home, NativeBot};
 use crate::support::sim::{PATIENCE, assert_clean, simulator};
 
 const ACCOUNT: &str = "15550001201";
@@ -20,22 +20,21 @@ async fn saboteur(file: &Path) -> SqliteConnection {
     SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.expect("the file opens")
 }
 
-async fn paired(server: &Server, folder: &tempfile::TempDir) -> (NativeBot, PathBuf) {
-    let file = folder.path().join("blacksky.db");
-    let mut bot = NativeBot::start(server, &file).await;
+async fn paired(server: &Server, home: &Home) -> NativeBot {
+    let mut bot = NativeBot::start(server, home).await;
     bot.pair(server, ACCOUNT).await;
-    (bot, file)
+    bot
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_takes_no_writes_closes_the_link_and_loses_nothing() {
-    let (folder, server) = (tempfile::tempdir().expect("a folder"), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let (mut bot, file) = paired(&server, &folder).await;
+    let mut bot = paired(&server, &home).await;
     handle.send_text(CONTACT, ACCOUNT, "!say before").unwrap();
     handle.wait_for_text(CONTACT, "you said before", PATIENCE).await.unwrap();
 
-    let mut saboteur = saboteur(&file).await;
+    let mut saboteur = saboteur(&home.file).await;
     saboteur.execute("BEGIN EXCLUSIVE").await.expect("the lock");
     let message = handle.send_text(CONTACT, ACCOUNT, "!say meanwhile").unwrap();
     let began = Instant::now();
@@ -57,11 +56,11 @@ async fn a_database_that_takes_no_writes_closes_the_link_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_cannot_be_read_is_not_replaced() {
-    let (folder, server) = (tempfile::tempdir().expect("a folder"), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let (bot, file) = paired(&server, &folder).await;
+    let bot = paired(&server, &home).await;
     bot.stop().await;
-    let mut saboteur = saboteur(&file).await;
+    let mut saboteur = saboteur(&home.file).await;
     // Kind 1 is the device.
     let kept: Vec<u8> = sqlx::query_scalar("SELECT value FROM session_row WHERE kind = 1")
         .fetch_one(&mut saboteur)
@@ -70,7 +69,7 @@ async fn a_session_that_cannot_be_read_is_not_replaced() {
     let damage = |value: Vec<u8>| sqlx::query("UPDATE session_row SET value = ? WHERE kind = 1").bind(value);
     damage(kept[..kept.len() / 2].to_vec()).execute(&mut saboteur).await.expect("damaged");
 
-    let mut bot = NativeBot::start(&server, &file).await;
+    let mut bot = NativeBot::start(&server, &home).await;
     let status = bot.until_state(LinkState::Parked(Parked::SessionUnreadable)).await;
     assert!(status.advice.is_some());
     bot.ask(Request::ShowNewQr);
@@ -89,10 +88,10 @@ async fn a_session_that_cannot_be_read_is_not_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_epoch_takes_the_link_away_at_the_next_write() {
-    let (folder, server) = (tempfile::tempdir().expect("a folder"), simulator());
+    let (home, server) = (Home::sqlite(), simulator());
     let handle = server.handle();
-    let (mut bot, file) = paired(&server, &folder).await;
-    let mut saboteur = saboteur(&file).await;
+    let mut bot = paired(&server, &home).await;
+    let mut saboteur = saboteur(&home.file).await;
     saboteur.execute("UPDATE session SET epoch = epoch + 1").await.expect("a newer epoch");
     let message = handle.send_text(CONTACT, ACCOUNT, "!ping").unwrap();
     let status = bot.until("the link taken away", |bot| bot.last_disconnect.is_some()).await;

@@ -45,16 +45,14 @@ pub enum News {
 pub struct Connection {
     /// What happens on it.
     pub news: mpsc::UnboundedReceiver<News>,
-    /// Its transport.
-    pub line: Line,
 }
 
 impl Connection {
     /// Dials with a client whose next transport belongs to `line`; everything runs on `executor`.
     pub fn begin(client: Arc<Client>, line: Line, executor: &Executor, config: Heartbeat) -> Self {
         let (sender, news) = mpsc::unbounded_channel();
-        executor.run(follow(client, line.clone(), executor.clone(), config, sender));
-        Self { news, line }
+        executor.run(follow(client, line, executor.clone(), config, sender));
+        Self { news }
     }
 }
 

@@ -32,11 +32,16 @@ impl Executor {
         });
     }
 
-    /// Drops every task where it stands: nothing is flushed. Waits until they are gone, at most
-    /// `deadline`; `false` when some are not (work in a blocking thread cannot be dropped).
-    pub async fn kill(&self, deadline: Duration) -> bool {
+    /// Drops every task where it stands, soon: nothing is flushed.
+    pub fn end(&self) {
         self.end.cancel();
         self.tasks.close();
+    }
+
+    /// Drops every task where it stands, and waits until they are gone, at most `deadline`; `false` when
+    /// some are not (work in a blocking thread cannot be dropped).
+    pub async fn kill(&self, deadline: Duration) -> bool {
+        self.end();
         tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
     }
 }

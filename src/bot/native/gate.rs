@@ -38,19 +38,27 @@ pub enum Trouble {
 #[derive(Debug, Clone)]
 pub struct Valve(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     shut: AtomicBool,
     trouble: watch::Sender<Option<Trouble>>,
+    /// Run at the first trouble, before the client hears of it.
+    alarm: Box<dyn Fn(Trouble) + Send + Sync>,
 }
 
-impl Default for Valve {
-    fn default() -> Self {
-        Self(Arc::new(Shared { shut: AtomicBool::new(false), trouble: watch::Sender::new(None) }))
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Valve").field("trouble", &*self.trouble.borrow()).finish_non_exhaustive()
     }
 }
 
 impl Valve {
+    /// An open valve. `alarm` runs at the first trouble, before the client hears of it: a client whose
+    /// store has failed must not tell WhatsApp that it could not read a message.
+    pub fn new(alarm: impl Fn(Trouble) + Send + Sync + 'static) -> Self {
+        let (shut, trouble) = (AtomicBool::new(false), watch::Sender::new(None));
+        Self(Arc::new(Shared { shut, trouble, alarm: Box::new(alarm) }))
+    }
+
     /// From now on every call fails, without asking the database.
     pub fn shut(&self) {
         self.0.shut.store(true, Ordering::Release);
@@ -70,13 +78,16 @@ impl Valve {
     }
 
     fn report(&self, trouble: Trouble) {
-        self.0.trouble.send_if_modified(|known| {
+        let first = self.0.trouble.send_if_modified(|known| {
             let first = known.is_none();
             if first {
                 *known = Some(trouble);
             }
             first
         });
+        if first {
+            (self.0.alarm)(trouble);
+        }
     }
 
     fn is_shut(&self) -> bool {

@@ -1,15 +1,19 @@
 //! Answers what is in the inbox: reads the unhandled messages, sends the replies, marks them handled.
 //!
-//! A message is marked after its reply was sent. Killed between the two, the bot sends that one reply
-//! again, under the same message id, which WhatsApp's clients show once.
+//! A message is marked after WhatsApp has confirmed its reply: a frame that was written to a socket may
+//! never arrive. Killed between the two, the bot sends that one reply again, under the same message id,
+//! which WhatsApp's clients show once.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wacore::proto_helpers::MessageBuilderExt;
+use wacore::types::events::{Event, EventHandler, EventInterest, EventKind};
 use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 use whatsapp_rust::{Client, SendOptions};
@@ -22,9 +26,9 @@ use crate::store::{InboxMessage, SessionStore, StoreError};
 
 /// Messages read at once.
 const BATCH: u32 = 50;
-/// A send that takes longer has failed.
+/// A send that takes longer, confirmation included, has failed.
 const SEND_DEADLINE: Duration = Duration::from_secs(60);
-/// Attempts to send one reply on open links.
+/// Attempts to send one reply that fail while the link stays open.
 const ATTEMPTS: u32 = 3;
 /// The pause after a send that failed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -36,6 +40,7 @@ pub struct Inbox {
     pub session: SessionStore,
     pub valve: Valve,
     pub client: Arc<Client>,
+    pub confirmations: Confirmations,
     pub board: Board,
     /// Whether the link is open.
     pub open: watch::Receiver<bool>,
@@ -46,28 +51,36 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Works until the client ends or the store fails; the store's trouble is reported by the valve.
-    pub async fn work(mut self) {
-        loop {
-            match self.drain().await {
-                Ok(0) => self.arrived.notified().await,
-                Ok(_) => {}
+    /// Works until it may rest or the store fails; the store's trouble is reported by the valve.
+    pub async fn work(mut self, rest: CancellationToken) {
+        while !rest.is_cancelled() {
+            let idle = match self.drain(&rest).await {
+                Ok(handled) => handled == 0,
                 Err(StoreError::Unreadable { what, problem }) => {
                     tracing::error!(bot = %self.name, what, problem, "the inbox cannot be read");
-                    self.arrived.notified().await;
+                    true
                 }
                 Err(error) => {
                     tracing::debug!(bot = %self.name, %error, "the inbox waits for the database");
                     return;
+                }
+            };
+            if idle {
+                tokio::select! {
+                    () = self.arrived.notified() => {}
+                    () = rest.cancelled() => {}
                 }
             }
         }
     }
 
     /// Handles one batch; gives back how many messages it had.
-    async fn drain(&mut self) -> Result<usize, StoreError> {
+    async fn drain(&mut self, rest: &CancellationToken) -> Result<usize, StoreError> {
         let batch = self.valve.call(|| self.session.unhandled(BATCH)).await?;
         for message in &batch {
+            if rest.is_cancelled() {
+                break;
+            }
             if let Some(text) = commands::reply(&self.commands, message, self.began.elapsed()) {
                 self.send(message, &text).await;
             }
@@ -78,33 +91,90 @@ impl Inbox {
         Ok(batch.len())
     }
 
+    /// Sends a reply and waits until WhatsApp has it, however often the link falls meanwhile.
     async fn send(&mut self, message: &InboxMessage, text: &str) {
         let Ok(chat) = message.chat.parse::<Jid>() else {
             tracing::warn!(bot = %self.name, "a message has no address to answer to");
             return;
         };
-        for attempt in 1..=ATTEMPTS {
+        let mut attempt = 1;
+        while attempt <= ATTEMPTS {
             if self.open.wait_for(|open| *open).await.is_err() {
                 return std::future::pending().await;
             }
-            let options = SendOptions::default().with_message_id(reply_id(message));
-            let sending =
-                self.client.send_message_with_options(chat.clone(), wa::Message::text(text), options);
-            match tokio::time::timeout(SEND_DEADLINE, sending).await {
-                Ok(Ok(_)) => {
+            let mut open = self.open.clone();
+            let sending = tokio::time::timeout(SEND_DEADLINE, self.send_once(&chat, message, text));
+            let outcome = tokio::select! {
+                biased;
+                outcome = sending => outcome.unwrap_or(Err("Timeout".to_owned())),
+                // Nothing will be confirmed any more; the link comes back.
+                _ = open.wait_for(|open| !*open) => continue,
+            };
+            match outcome {
+                Ok(()) => {
                     self.board.bot(&self.name, |bot| bot.messages_out += 1);
                     return;
                 }
-                // The error names the chat, so its kind must do.
-                Ok(Err(error)) => {
-                    let kind = variant(&error);
-                    tracing::warn!(bot = %self.name, attempt, kind, "a reply was not sent");
-                }
-                Err(_) => tracing::warn!(bot = %self.name, attempt, kind = "Timeout", "a reply was not sent"),
+                Err(kind) => tracing::warn!(bot = %self.name, attempt, kind, "a reply was not sent"),
             }
+            attempt += 1;
             tokio::time::sleep(PAUSE).await;
         }
         tracing::error!(bot = %self.name, attempts = ATTEMPTS, "a reply was given up");
+    }
+
+    /// One attempt; the kind of the error when it failed, since the error itself names the chat.
+    async fn send_once(&self, chat: &Jid, message: &InboxMessage, text: &str) -> Result<(), String> {
+        // whatsapp-rust writes what receiving changed up to 25 ms later, and a reply may be the first to use
+        // a ratchet key made by that. Lost in a crash, the other side could not be read any more.
+        self.client.flush_pending_signal_state().await.map_err(|error| variant(&error))?;
+        let id = reply_id(message);
+        let confirmed = self.confirmations.expect(&id);
+        let options = SendOptions::default().with_message_id(id);
+        let sending = self.client.send_message_with_options(chat.clone(), wa::Message::text(text), options);
+        sending.await.map_err(|error| variant(&error))?;
+        match confirmed.await {
+            Ok(None) => Ok(()),
+            Ok(Some(code)) => Err(format!("Refused({code})")),
+            Err(_) => Err("Unconfirmed".to_owned()),
+        }
+    }
+}
+
+/// What WhatsApp says about messages that were sent; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Confirmations(Arc<Mutex<HashMap<String, oneshot::Sender<Option<String>>>>>);
+
+impl Confirmations {
+    /// Listens to a client for as long as it lives.
+    pub fn of(client: &Client) -> Self {
+        let confirmations = Self::default();
+        let interest = EventInterest::of(&[EventKind::ServerAck]);
+        client.subscribe(interest, Arc::new(confirmations.clone())).detach();
+        confirmations
+    }
+
+    /// Resolves once WhatsApp has taken the message, or refused it with a code.
+    fn expect(&self, id: &str) -> oneshot::Receiver<Option<String>> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting().insert(id.to_owned(), sender);
+        receiver
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Option<String>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventHandler for Confirmations {
+    fn handle_event(&self, event: Arc<Event>) {
+        if let Event::ServerAck(ack) = &*event
+            && ack.class.as_deref() == Some("message")
+            && let Some(waiting) = self.waiting().remove(&ack.id)
+        {
+            // Who gave up waiting does not mind.
+            let _ = waiting.send(ack.error.clone());
+        }
     }
 }
 

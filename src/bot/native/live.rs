@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wacore::store::DevicePropsOverride;
 use wacore::store::traits::Backend;
 use waproto::whatsapp::device_props::PlatformType;
@@ -16,7 +17,7 @@ use super::connection::{Connection, News};
 use super::executor::Executor;
 use super::gate::{Ailing, Gate, Trouble, Valve};
 use super::hook::Hook;
-use super::inbox::Inbox;
+use super::inbox::{Confirmations, Inbox};
 use crate::config::{self, Heartbeat, WaVersion};
 use crate::link::LinkAddress;
 use crate::link::http::Http;
@@ -29,6 +30,8 @@ use crate::store::SessionStore;
 const SAVE_AGAIN: Duration = Duration::from_secs(30);
 /// Work in a blocking thread gets this long to end before it is left behind.
 const KILL_DEADLINE: Duration = Duration::from_secs(1);
+/// At the end a reply on its way gets this long to be confirmed.
+const REPLY_DEADLINE: Duration = Duration::from_secs(1);
 /// A session that takes longer to load is not to be had.
 const BUILD_DEADLINE: Duration = Duration::from_secs(5);
 /// How the phone lists the linked device.
@@ -64,6 +67,9 @@ pub struct Live {
     valve: Valve,
     heartbeat: Heartbeat,
     open: watch::Sender<bool>,
+    /// Tells the inbox to rest, and whether it does.
+    rest: CancellationToken,
+    resting: CancellationToken,
     /// The version it claims to be.
     pub version: WaVersion,
     /// The connection at hand.
@@ -99,8 +105,16 @@ impl Live {
     /// Builds a client on a session. Reads the device, or makes a new one when there is none.
     pub async fn build(parts: Parts<'_>) -> Result<Self, BuildError> {
         let executor = Executor::default();
-        let valve = Valve::default();
-        let building = Self::build_on(parts, executor.clone(), valve.clone());
+        let silence = parts.heartbeat.period.get() + parts.heartbeat.deadline.get();
+        let factory = Factory::new(parts.address.clone(), silence, executor.tasks().clone());
+        let cutting = factory.clone();
+        let valve = Valve::new(move |trouble| {
+            cutting.cut(match trouble {
+                Trouble::Fenced => CutReason::Lease,
+                Trouble::Database | Trouble::Unreadable => CutReason::Database,
+            });
+        });
+        let building = Self::build_on(parts, executor.clone(), factory, valve.clone());
         match tokio::time::timeout(BUILD_DEADLINE, building).await.unwrap_or(Err(BuildError::Slow)) {
             Ok(live) => Ok(live),
             Err(error) => {
@@ -111,13 +125,16 @@ impl Live {
         }
     }
 
-    async fn build_on(parts: Parts<'_>, executor: Executor, valve: Valve) -> Result<Self, BuildError> {
+    async fn build_on(
+        parts: Parts<'_>,
+        executor: Executor,
+        factory: Factory,
+        valve: Valve,
+    ) -> Result<Self, BuildError> {
         let backend: Arc<dyn Backend> = Arc::new(Gate::new(Arc::new(parts.session.clone()), valve.clone()));
         let manager = Arc::new(PersistenceManager::new(backend).await?);
         introduce(&manager, parts.bot.push_name.as_deref()).await;
 
-        let silence = parts.heartbeat.period.get() + parts.heartbeat.deadline.get();
-        let factory = Factory::new(parts.address.clone(), silence, executor.tasks().clone());
         let arrived = Arc::new(Notify::new());
         let WaVersion(primary, secondary, tertiary) = parts.version;
         let client = Client::builder()
@@ -148,12 +165,18 @@ impl Live {
             session: parts.session,
             valve: valve.clone(),
             client: client.clone(),
+            confirmations: Confirmations::of(&client),
             board: parts.board.clone(),
             open: is_open,
             arrived,
             began: parts.began,
         };
-        executor.run(inbox.work());
+        let (rest, resting) = (CancellationToken::new(), CancellationToken::new());
+        let (asked, rested) = (rest.clone(), resting.clone());
+        executor.run(async move {
+            inbox.work(asked).await;
+            rested.cancel();
+        });
         Ok(Self {
             client,
             executor,
@@ -161,6 +184,8 @@ impl Live {
             valve,
             heartbeat: parts.heartbeat,
             open,
+            rest,
+            resting,
             version: parts.version,
             connection: None,
         })
@@ -206,10 +231,9 @@ impl Live {
 
     /// Ends the client where it stands: socket cut, nothing flushed, nothing written from here on.
     pub async fn discard(self, reason: CutReason) {
+        // First of all: a client without its store must not say anything.
+        self.factory.cut(reason);
         self.valve.shut();
-        if let Some(connection) = &self.connection {
-            connection.line.cut(reason);
-        }
         // Not told to shut down: its saver would answer with a last write.
         if !self.executor.kill(KILL_DEADLINE).await {
             tracing::debug!("work in a blocking thread was left behind");
@@ -223,9 +247,24 @@ impl Live {
     /// Ends the client in order: answers what was received, writes what is in memory, closes the socket.
     /// `false` when that took longer than `deadline` and the client was discarded.
     pub async fn close(self, deadline: Duration) -> bool {
-        let closed = tokio::time::timeout(deadline, self.client.disconnect()).await.is_ok();
+        let closing = async {
+            self.rest.cancel();
+            // A reply on its way is confirmed first, or it would be sent once more.
+            let _ = tokio::time::timeout(REPLY_DEADLINE, self.resting.cancelled()).await;
+            self.client.disconnect().await;
+        };
+        let closed = tokio::time::timeout(deadline, closing).await.is_ok();
         self.discard(CutReason::Stop).await;
         closed
+    }
+}
+
+/// A bot that is dropped in the middle of something leaves no client behind.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.factory.cut(CutReason::Stop);
+        self.valve.shut();
+        self.executor.end();
     }
 }
 

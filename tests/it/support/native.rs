@@ -1,12 +1,12 @@
-//! A native bot in process, against a simulator and a SQLite file.
+//! A native bot in process, against a simulator and a database.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use blacksky::bot::handle::{BotHandle, Request};
 use blacksky::bot::native::{self, Native};
 use blacksky::config::{
-    Backoff, Bot, Commands, Database, DatabaseLocation, Heartbeat, Lease, Period, Reply, Tls,
+    Backoff, Bot, Commands, Database, DatabaseLocation, Heartbeat, Lease, Period, Reply, Secret, Tls,
 };
 use blacksky::link::{LinkAddress, LinkState};
 use blacksky::runtime::clock;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::postgres;
 use super::sim::PATIENCE;
 
 const NAME: &str = "main";
@@ -56,28 +57,50 @@ pub struct NativeBot {
     store: Store,
 }
 
-/// The database in a file.
-pub async fn open_store(file: &Path) -> Store {
-    let config = Database {
-        location: DatabaseLocation::Sqlite(file.to_owned()),
-        tls: Tls::Require,
-        max_connections: 4,
-        allow_ephemeral: false,
-        secret_key: None,
-    };
-    let store = Store::open(&config).await.expect("the store opens");
-    store.migrate().await.expect("the store migrates");
-    store
+/// A database that outlives the bots on it.
+pub struct Home {
+    location: DatabaseLocation,
+    /// The SQLite file.
+    pub file: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Home {
+    /// A SQLite file.
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("blacksky.db");
+        Self { location: DatabaseLocation::Sqlite(file.clone()), file, _folder: Some(folder) }
+    }
+
+    /// A database of the tests' PostgreSQL.
+    pub async fn postgres() -> Self {
+        let url = Secret::new(postgres::database().await);
+        Self { location: DatabaseLocation::Postgres(url), file: PathBuf::new(), _folder: None }
+    }
+
+    async fn open(&self) -> Store {
+        let config = Database {
+            location: self.location.clone(),
+            tls: Tls::Disable,
+            max_connections: 4,
+            allow_ephemeral: false,
+            secret_key: None,
+        };
+        let store = Store::open(&config).await.expect("the store opens");
+        store.migrate().await.expect("the store migrates");
+        store
+    }
 }
 
 impl NativeBot {
-    /// Starts a bot that answers "!ping" and "!say"; its session is in `file`.
-    pub async fn start(server: &Server, file: &Path) -> Self {
-        Self::start_with(server, file, Setup::default()).await
+    /// Starts a bot that answers "!ping" and "!say".
+    pub async fn start(server: &Server, home: &Home) -> Self {
+        Self::start_with(server, home, Setup::default()).await
     }
 
-    pub async fn start_with(server: &Server, file: &Path, setup: Setup) -> Self {
-        let store = open_store(file).await;
+    pub async fn start_with(server: &Server, home: &Home, setup: Setup) -> Self {
+        let store = home.open().await;
         let board = Board::new(clock::now(), None, [NAME].into_iter());
         let (handle, requests) = BotHandle::new();
         let stop = CancellationToken::new();
@@ -154,8 +177,10 @@ impl NativeBot {
         began.elapsed()
     }
 
-    /// Whether it is still being kept.
-    pub fn is_running(&self) -> bool {
-        !self.kept.is_finished()
+    /// Ends it where it stands, as far as one process can: nothing is flushed, no lease is given up.
+    pub async fn kill(self) {
+        self.kept.abort();
+        assert!(self.kept.await.expect_err("aborted").is_cancelled(), "the bot panicked");
+        self.store.close().await;
     }
 }

@@ -30,7 +30,7 @@ fn reported(valve: &Valve) -> Option<Trouble> {
 
 #[tokio::test(start_paused = true)]
 async fn one_failure_is_tried_again_in_silence() {
-    let valve = Valve::default();
+    let valve = Valve::new(|_| {});
     let (outcome, calls) = failing(&valve, 1, unavailable).await;
     assert_eq!(outcome.expect("the retry answers"), 7);
     assert_eq!((calls, reported(&valve)), (2, None));
@@ -38,7 +38,7 @@ async fn one_failure_is_tried_again_in_silence() {
 
 #[tokio::test(start_paused = true)]
 async fn two_failures_are_trouble() {
-    let valve = Valve::default();
+    let valve = Valve::new(|_| {});
     let (outcome, calls) = failing(&valve, 9, unavailable).await;
     assert!(outcome.is_err());
     assert_eq!((calls, reported(&valve)), (2, Some(Trouble::Database)));
@@ -47,7 +47,7 @@ async fn two_failures_are_trouble() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fence_is_not_tried_again() {
-    let valve = Valve::default();
+    let valve = Valve::new(|_| {});
     let (outcome, calls) = failing(&valve, 9, || store::StoreError::Fenced).await;
     assert!(outcome.is_err());
     assert_eq!((calls, reported(&valve)), (1, Some(Trouble::Fenced)));
@@ -55,7 +55,7 @@ async fn a_fence_is_not_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn one_unreadable_record_is_the_callers_business() {
-    let valve = Valve::default();
+    let valve = Valve::new(|_| {});
     let unreadable = || store::StoreError::Unreadable { what: "a session".into(), problem: "seal".into() };
     let (outcome, calls) = failing(&valve, 9, unreadable).await;
     assert!(outcome.is_err());
@@ -64,7 +64,7 @@ async fn one_unreadable_record_is_the_callers_business() {
 
 #[tokio::test(start_paused = true)]
 async fn a_database_that_hangs_is_trouble_after_two_seconds() {
-    let valve = Valve::default();
+    let valve = Valve::new(|_| {});
     let began = tokio::time::Instant::now();
     let outcome = valve.call(std::future::pending::<std::result::Result<(), store::StoreError>>).await;
     assert!(outcome.is_err());
@@ -75,7 +75,7 @@ async fn a_database_that_hangs_is_trouble_after_two_seconds() {
 #[tokio::test]
 async fn a_shut_valve_lets_nothing_through() {
     let backend = Arc::new(InMemoryBackend::new());
-    let valve = Valve::default();
+    let valve = Valve::new(|_| {});
     let gate = Gate::new(backend.clone(), valve.clone());
     gate.put_session("a", b"before").await.expect("open");
     valve.shut();
@@ -93,4 +93,19 @@ async fn our_errors_are_found_inside_whatsapp_rusts() {
     assert_eq!(wrapped(unavailable()).trouble(), Some(Trouble::Database));
     assert_eq!(StoreError::Validation("bad".into()).trouble(), Some(Trouble::Unreadable));
     assert_eq!(StoreError::DeviceNotFound(1).trouble(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_alarm_goes_off_once_and_before_the_client_hears() {
+    let alarms = Arc::new(AtomicUsize::new(0));
+    let counting = alarms.clone();
+    let valve = Valve::new(move |trouble| {
+        assert_eq!(trouble, Trouble::Database);
+        counting.fetch_add(1, Ordering::Relaxed);
+    });
+    for _ in 0..2 {
+        let (outcome, _) = failing(&valve, 9, unavailable).await;
+        assert!(outcome.is_err());
+        assert_eq!(alarms.load(Ordering::Relaxed), 1);
+    }
 }
