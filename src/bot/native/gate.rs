@@ -191,12 +191,14 @@ pub struct Gate {
     valve: Valve,
     /// `exists` said that there is a device.
     promised: Arc<AtomicBool>,
+    /// A linked device was saved; held during a save.
+    linked: Arc<tokio::sync::Mutex<bool>>,
 }
 
 impl Gate {
     /// Puts a valve in front of a back-end.
     pub fn new(inner: Arc<dyn Backend>, valve: Valve) -> Self {
-        Self { inner, valve, promised: Arc::default() }
+        Self { inner, valve, promised: Arc::default(), linked: Arc::default() }
     }
 }
 
@@ -303,7 +305,15 @@ pass! {
 #[async_trait]
 impl DeviceStore for Gate {
     async fn save(&self, device: &Device) -> Result<()> {
-        self.valve.call(|| self.inner.save(device)).await
+        // whatsapp-rust's background saver and its flushes run at once, so an older copy of the device
+        // could be committed after a newer one: one at a time, and never back to an unlinked device.
+        let mut linked = self.linked.lock().await;
+        if *linked && device.pn.is_none() {
+            return Ok(());
+        }
+        self.valve.call(|| self.inner.save(device)).await?;
+        *linked = device.pn.is_some();
+        Ok(())
     }
 
     async fn load(&self) -> Result<Option<Device>> {

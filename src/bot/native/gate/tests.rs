@@ -109,3 +109,16 @@ async fn the_alarm_goes_off_once_and_before_the_client_hears() {
         assert_eq!(alarms.load(Ordering::Relaxed), 1);
     }
 }
+
+#[tokio::test]
+async fn a_late_save_does_not_unlink_the_device() {
+    let backend = Arc::new(InMemoryBackend::new());
+    let gate = Gate::new(backend.clone(), Valve::new(|_| {}));
+    let unlinked = Device::new();
+    let mut linked = unlinked.clone();
+    linked.pn = Some("4915550001:1@s.whatsapp.net".parse().expect("an address"));
+    for device in [&unlinked, &linked, &unlinked] {
+        gate.save(device).await.expect("saved");
+    }
+    assert_eq!(backend.load().await.expect("memory").expect("a device").pn, linked.pn);
+}
