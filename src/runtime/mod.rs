@@ -1,4 +1,175 @@
 //! Owner of every task: start order, stop order, clock, status snapshot.
+//!
+//! Start: port → page → database → bots. Stop: bots (link closed, session flushed, lease released) →
+//! page → database. Each stop step has a deadline; together they stay below the 30 s that Heroku gives.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::bot::handle::{BotHandle, Request};
+use crate::bot::native::{self, Native};
+use crate::config::Config;
+use crate::link::LinkAddress;
+use crate::store::Owner;
+use crate::web::{self, Site};
 
 pub mod clock;
+mod database;
+pub mod logging;
+pub mod signal;
 pub mod status;
+pub mod tasks;
+mod terminal;
+
+use status::{Board, Snapshot};
+use tasks::{Ended, Tasks};
+
+/// Bots close their links, flush and release their leases within this.
+const STOP_BOTS: Duration = Duration::from_secs(12);
+/// The database's connections close within this.
+const STOP_DATABASE: Duration = Duration::from_secs(3);
+/// Open requests of the page end within this.
+const STOP_PAGE: Duration = Duration::from_secs(3);
+
+/// A started blacksky.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    board: Board,
+    bots: Tasks,
+    page: Tasks,
+}
+
+impl Running {
+    /// Binds the port and starts everything behind it. Returns as soon as the port is bound: neither the
+    /// database nor WhatsApp is waited for.
+    ///
+    /// # Errors
+    /// The port cannot be bound.
+    pub async fn start(config: Config, link: LinkAddress) -> Result<Self, web::BindError> {
+        let listener = web::bind(&config).await?;
+        let address = listener.local_addr().map_err(web::BindError::from)?;
+        let enabled: Vec<String> =
+            config.bots.iter().filter(|(_, bot)| bot.enabled).map(|(name, _)| name.clone()).collect();
+        let board = Board::new(clock::now(), link.simulator(), enabled.iter().map(String::as_str));
+        let mut handles = BTreeMap::new();
+        let mut requests = BTreeMap::new();
+        for name in &enabled {
+            let (handle, queue) = BotHandle::new();
+            handles.insert(name.clone(), handle);
+            requests.insert(name.clone(), queue);
+        }
+
+        let dyno = config.platform.dyno.is_some();
+        let mut page = Tasks::new(CancellationToken::new());
+        let site =
+            Site { snapshot: board.subscribe(), handles, admin_token: config.web.admin_token.clone(), dyno };
+        page.spawn("page", web::serve(listener, site, page.stop_token()));
+        if terminal::may_print_qr(dyno) {
+            let url = format!("http://localhost:{}/", address.port());
+            page.spawn("terminal-qr", terminal::show_qr(board.subscribe(), url, page.stop_token()));
+        }
+
+        let mut bots = Tasks::new(CancellationToken::new());
+        bots.spawn("bots", keep_bots(config, link, board.clone(), requests, bots.stop_token()));
+        Ok(Self { address, board, bots, page })
+    }
+
+    /// Where the page listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A reader of the status.
+    pub fn snapshot(&self) -> tokio::sync::watch::Receiver<Snapshot> {
+        self.board.subscribe()
+    }
+
+    /// Resolves when a task ends that should not have: then the process must stop. Safe to drop.
+    pub async fn broken(&mut self) -> Ended {
+        tokio::select! {
+            ended = self.bots.next_end() => ended,
+            ended = self.page.next_end() => ended,
+        }
+    }
+
+    /// Stops everything in order. `true` when each step ended in time.
+    pub async fn stop(mut self) -> bool {
+        self.board.update(|snapshot| snapshot.stopping = true);
+        let mut clean = true;
+        for (step, tasks, deadline) in [
+            ("close links and release leases", &mut self.bots, STOP_BOTS + STOP_DATABASE),
+            ("close the page", &mut self.page, STOP_PAGE),
+        ] {
+            let began = tokio::time::Instant::now();
+            let late = tasks.stop_all(deadline).await;
+            let took_ms = began.elapsed().as_millis();
+            if late.is_empty() {
+                tracing::info!(step, took_ms, "stop step done");
+            } else {
+                clean = false;
+                tracing::warn!(step, took_ms, ?late, "stop step ran into its deadline");
+            }
+        }
+        clean
+    }
+}
+
+/// Brings the database up, keeps every bot until stopped, closes the database.
+async fn keep_bots(
+    config: Config,
+    link: LinkAddress,
+    board: Board,
+    requests: BTreeMap<String, mpsc::Receiver<Request>>,
+    stop: CancellationToken,
+) {
+    let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
+    let owner = owner(&config);
+    let mut bots = Tasks::new(stop.clone());
+    for (name, requests) in requests {
+        let Some(bot) = config.bots.get(&name) else { continue };
+        bots.spawn(
+            format!("bot {name}"),
+            native::keep(Native {
+                name: name.clone(),
+                bot: bot.clone(),
+                backoff: config.backoff,
+                heartbeat: config.heartbeat,
+                lease: config.lease,
+                store: store.clone(),
+                owner: owner.clone(),
+                board: board.clone(),
+                requests,
+                link: link.clone(),
+                stop: stop.clone(),
+            }),
+        );
+    }
+    let broken = tokio::select! {
+        () = stop.cancelled() => None,
+        ended = bots.next_end() => Some(ended),
+    };
+    // A bot that ended by itself while nothing asked it to is a bug: end this task too, so that the owner
+    // of the process sees it, after the other bots have given their links back.
+    if let Some(ended) = broken.filter(|_| !stop.is_cancelled()) {
+        tracing::error!(task = %ended.name, panicked = ended.panicked, "a bot ended by itself");
+        stop.cancel();
+    }
+    let late = bots.stop_all(STOP_BOTS).await;
+    if !late.is_empty() {
+        tracing::warn!(?late, "bots did not stop in time; their leases end by themselves");
+    }
+    if tokio::time::timeout(STOP_DATABASE, store.close()).await.is_err() {
+        tracing::warn!("the database's connections did not close in time");
+    }
+}
+
+/// A name for this process that no other process has.
+fn owner(config: &Config) -> Owner {
+    let place = config.platform.dyno.as_deref().unwrap_or("local");
+    Owner(format!("{place}/{:016x}", rand::random::<u64>()))
+}
