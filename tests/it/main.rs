@@ -13,3 +13,6 @@ mod store;
 mod support;
 mod web_browser;
 mod web_socket;
+
+#[cfg(feature = "simulator")]
+mod restarts;

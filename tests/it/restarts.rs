@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 use crate::support::blacksky::{Blacksky, Process};
 use crate::support::eventually::eventually;
 use crate::support::postgres;
-use crate::support::sim::{self, Sim};
+use crate::support::sim;
+use blacksky::sim::Server;
 
 const PHONE: &str = "4915100000001";
 const FRIEND: &str = "4915100000002";
@@ -21,7 +22,7 @@ fn setting(name: &str, default: &str) -> String {
 }
 
 /// Links the bot once and answers once.
-pub async fn pair(sim: &Sim, process: &Process) {
+pub async fn pair(sim: &Server, process: &Process) {
     let mut qr = String::new();
     eventually("a QR on the page", Duration::from_secs(20), async || {
         qr = process.qr().await.unwrap_or_default();
@@ -42,7 +43,7 @@ async fn restarts_lose_neither_login_nor_messages_nor_keys() {
     let mut random = StdRng::seed_from_u64(seed);
 
     let database = postgres::database().await;
-    let sim = sim::start();
+    let sim = sim::simulator();
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(
         folder.path().join("blacksky.toml"),
@@ -51,7 +52,7 @@ async fn restarts_lose_neither_login_nor_messages_nor_keys() {
     .expect("written");
     let start = || {
         Blacksky::in_folder(folder.path())
-            .env("DATABASE_URL", database.url())
+            .env("DATABASE_URL", database.as_str())
             .env("BLACKSKY_DATABASE_TLS", "disable")
             .env("BLACKSKY_SECRET_KEY", "a secret key for the restart test")
             .env("BLACKSKY_LEASE_TTL", ttl.as_str())

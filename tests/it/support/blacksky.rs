@@ -131,6 +131,12 @@ impl Process {
         status["bots"]["main"]["state"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The payload of the QR on the page, if it shows one.
+    pub async fn qr(&self) -> Option<String> {
+        let page = reqwest::Client::new().get(self.url("/")).timeout(Duration::from_secs(2)).send().await.ok()?;
+        super::qr::on_page(&page.text().await.ok()?)
+    }
+
     /// Waits until bot `main` is in `state`.
     pub async fn until(&self, state: &str, deadline: Duration) {
         eventually(&format!("bot main is {state}; log:\n{}", self.log()), deadline, async || {

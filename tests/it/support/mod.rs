@@ -6,3 +6,4 @@ pub mod node;
 pub mod postgres;
 pub mod sim;
 pub mod site;
+pub mod qr;
