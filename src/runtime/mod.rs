@@ -66,8 +66,7 @@ impl Running {
 
         let dyno = config.platform.dyno.is_some();
         let mut page = Tasks::new(CancellationToken::new());
-        let site =
-            Site { snapshot: board.subscribe(), handles, admin_token: config.web.admin_token.clone(), dyno };
+        let site = Site::new(&config, board.subscribe(), handles);
         page.spawn("page", web::serve(listener, site, page.stop_token()));
         if terminal::may_print_qr(dyno) {
             let url = format!("http://localhost:{}/", address.port());
