@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use crate::cli::Cli;
 use crate::config::{Bot, Commands, Config, DatabaseLocation, Log, LogFormat, LogLevel, Period, Reply};
 use crate::exit::{Exit, Failure};
 use crate::link::{LinkAddress, LinkState};
@@ -27,7 +28,8 @@ const FRIEND: &str = "4915100000002";
 const STEP: Duration = Duration::from_secs(30);
 
 /// Runs the demo with the loaded file's timings and database; commands, session and port are its own.
-pub(super) fn demo(config: Config) -> Result<Exit, Failure> {
+pub(super) fn run(cli: &Cli) -> Result<Exit, Failure> {
+    let config = super::load::load(cli)?.config;
     logging::start(Log { level: LogLevel::Error, format: LogFormat::Text });
     super::block_on(async { tell(config).await.map_err(Failure::from) })
 }
@@ -90,10 +92,8 @@ async fn tell(mut config: Config) -> anyhow::Result<Exit> {
         counters.registrations,
         counters.pairings
     );
-    story.tell(format!(
-        "restarted and linked after {} ms, without a new QR",
-        restarted.elapsed().as_millis()
-    ));
+    story
+        .tell(format!("restarted and linked after {} ms, without a new QR", restarted.elapsed().as_millis()));
     converse(&phone, &story, "three").await?;
 
     let keys = phone.ratchets();
@@ -170,7 +170,12 @@ async fn until<T>(
     .await;
     found.unwrap_or_else(|_| {
         let last = seen(status)?;
-        bail!("no {what} within {} s; the bot is {:?}, {:?}", STEP.as_secs(), last.state, last.last_disconnect)
+        bail!(
+            "no {what} within {} s; the bot is {:?}, {:?}",
+            STEP.as_secs(),
+            last.state,
+            last.last_disconnect
+        )
     })
 }
 

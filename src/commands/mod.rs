@@ -2,11 +2,16 @@
 
 mod check;
 mod config;
+#[cfg(feature = "simulator")]
+mod demo;
 pub mod load;
 mod migrate;
 pub mod output;
+mod run;
 mod schema;
 mod sim;
+
+use std::time::Duration;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -14,7 +19,7 @@ use crate::exit::{Exit, Failure};
 /// Runs the parsed command line.
 pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match &cli.command {
-        Command::Run(_) => todo!(),
+        Command::Run(args) => run::run(&cli, args),
         Command::Check(args) => check::run(&cli, args),
         Command::Config(args) => config::run(&cli, args),
         Command::Gen(_) => todo!(),
@@ -22,6 +27,14 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Sim(args) => sim::run(args),
         #[cfg(feature = "simulator")]
-        Command::Demo => todo!(),
+        Command::Demo => demo::run(&cli),
     }
+}
+
+/// Runs a command's future to its end. Work that a second signal left behind does not hold the process.
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cli;
+use crate::cli::{self, Cli};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::link::LinkAddress;
@@ -10,9 +10,10 @@ use crate::runtime::signal::StopSignals;
 use crate::runtime::{Running, logging};
 
 /// Runs until SIGTERM or SIGINT. A second signal stops at once.
-pub(super) fn run(config: Config, args: cli::Run) -> Result<Exit, Failure> {
+pub(super) fn run(cli: &Cli, args: &cli::Run) -> Result<Exit, Failure> {
+    let config = super::load::load(cli)?.config;
     logging::start(config.log);
-    let link = LinkAddress::decide(args.link).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let link = LinkAddress::decide(args.link.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
     super::block_on(run_until_signal(config, link))
 }
 
@@ -43,7 +44,10 @@ async fn run_until_signal(config: Config, link: LinkAddress) -> Result<Exit, Fai
         None => Ok(Exit::Ok),
         Some(ended) => Err(Failure::new(
             Exit::Failed,
-            anyhow::anyhow!("the task {:?} ended by itself, which is a bug in blacksky; the log above says more", ended.name),
+            anyhow::anyhow!(
+                "the task {:?} ended by itself, which is a bug in blacksky; the log above says more",
+                ended.name
+            ),
         )),
     }
 }

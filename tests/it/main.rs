@@ -16,3 +16,5 @@ mod web_socket;
 
 #[cfg(feature = "simulator")]
 mod restarts;
+#[cfg(not(feature = "simulator"))]
+mod without_the_feature;

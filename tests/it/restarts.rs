@@ -18,7 +18,7 @@ const PHONE: &str = "4915100000001";
 const FRIEND: &str = "4915100000002";
 
 fn setting(name: &str, default: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+    std::env::var_os(name).and_then(|value| value.into_string().ok()).unwrap_or_else(|| default.to_owned())
 }
 
 /// Links the bot once and answers once.

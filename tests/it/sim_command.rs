@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::blacksky::Blacksky;
 use crate::support::eventually::eventually;
+use crate::support::http;
 use crate::support::node::NodeBot;
 use crate::support::sim::{PATIENCE, pair_rust, simulator};
 
@@ -35,9 +36,8 @@ impl Running {
     }
 
     async fn call(&self, method: reqwest::Method, path: &str, body: Value) -> (u16, Value) {
-        let mut request = reqwest::Client::new()
-            .request(method, format!("{}/{path}", self.text("control")))
-            .timeout(PATIENCE);
+        let mut request =
+            http::client().request(method, format!("{}/{path}", self.text("control"))).timeout(PATIENCE);
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
@@ -127,7 +127,7 @@ async fn a_bot_author_drives_it_over_http_and_restarts_it() {
     let mut bot = NodeBot::start(&running.text("url"), &session);
     bot.next("open").await;
     assert_eq!(running.get("status").await["counters"]["registrations"], 0);
-    let foreign = reqwest::Client::new()
+    let foreign = http::client()
         .get(format!("{}/status", running.text("control")))
         .header("host", "rebound.example")
         .send()

@@ -115,7 +115,7 @@ impl Process {
 
     /// `/status` as JSON.
     pub async fn status(&self) -> Option<Value> {
-        let answer = reqwest::Client::new()
+        let answer = super::http::client()
             .get(self.url("/status"))
             .header("accept", "application/json")
             .timeout(Duration::from_secs(2))
@@ -133,7 +133,8 @@ impl Process {
 
     /// The payload of the QR on the page, if it shows one.
     pub async fn qr(&self) -> Option<String> {
-        let page = reqwest::Client::new().get(self.url("/")).timeout(Duration::from_secs(2)).send().await.ok()?;
+        let page =
+            super::http::client().get(self.url("/")).timeout(Duration::from_secs(2)).send().await.ok()?;
         super::qr::on_page(&page.text().await.ok()?)
     }
 

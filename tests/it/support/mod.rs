@@ -1,9 +1,10 @@
 pub mod blacksky;
 pub mod browser;
 pub mod eventually;
+pub mod http;
 pub mod native;
 pub mod node;
 pub mod postgres;
+pub mod qr;
 pub mod sim;
 pub mod site;
-pub mod qr;
