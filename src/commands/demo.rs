@@ -77,7 +77,7 @@ async fn tell(mut config: Config) -> anyhow::Result<Exit> {
     ensure!(bot.stop().await, "a stop step ran into its deadline");
     story.tell(format!("stopped as on SIGTERM, in {} ms", stopping.elapsed().as_millis()));
     let restarted = Instant::now();
-    let bot = Running::start(config, link).await?;
+    let bot = Running::start(config.clone(), link).await?;
     let mut status = bot.snapshot();
     until(&mut status, "an open link after the restart", |bot| match (&bot.qr, bot.state) {
         (Some(_), _) | (_, LinkState::Pairing) => Some(Err(anyhow::anyhow!("a new QR was shown"))),
@@ -101,6 +101,9 @@ async fn tell(mut config: Config) -> anyhow::Result<Exit> {
     ensure!(phone.counters().decrypt_failures == 0, "a reply did not decrypt");
     ensure!(bot.stop().await, "a stop step ran into its deadline");
     server.shutdown().await?;
+    if matches!(config.database.location, DatabaseLocation::Postgres(_)) {
+        story.tell(format!("the demo's session {} stays in PostgreSQL", config.bots[BOT].session));
+    }
     story.tell(format!(
         "done: 1 QR, {} logins, {} message keys, none used twice",
         counters.logins, keys.message_keys

@@ -1,20 +1,37 @@
 //! The one integration binary: it runs the real program against real parts.
+//!
+//! Nearly all of it needs a build that trusts the simulator. A build without the feature has one test: that
+//! it does not.
+#![cfg_attr(not(feature = "simulator"), allow(dead_code, reason = "the support is for the other build"))]
 
-mod native_lease;
-mod native_link;
-mod native_store;
-mod sim_command;
-mod sim_faults;
-mod sim_node_client;
-mod sim_pair_code;
-mod sim_rollback;
-mod sim_rust_client;
-mod store;
 mod support;
-mod web_browser;
-mod web_socket;
 
-#[cfg(feature = "simulator")]
-mod restarts;
 #[cfg(not(feature = "simulator"))]
 mod without_the_feature;
+
+#[cfg(feature = "simulator")]
+mod native_lease;
+#[cfg(feature = "simulator")]
+mod native_link;
+#[cfg(feature = "simulator")]
+mod native_store;
+#[cfg(feature = "simulator")]
+mod restarts;
+#[cfg(feature = "simulator")]
+mod sim_command;
+#[cfg(feature = "simulator")]
+mod sim_faults;
+#[cfg(feature = "simulator")]
+mod sim_node_client;
+#[cfg(feature = "simulator")]
+mod sim_pair_code;
+#[cfg(feature = "simulator")]
+mod sim_rollback;
+#[cfg(feature = "simulator")]
+mod sim_rust_client;
+#[cfg(feature = "simulator")]
+mod store;
+#[cfg(feature = "simulator")]
+mod web_browser;
+#[cfg(feature = "simulator")]
+mod web_socket;
