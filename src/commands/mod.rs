@@ -4,6 +4,7 @@ mod check;
 mod config;
 #[cfg(feature = "simulator")]
 mod demo;
+mod r#gen;
 pub mod load;
 mod migrate;
 pub mod output;
@@ -22,7 +23,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&cli, args),
         Command::Check(args) => check::run(&cli, args),
         Command::Config(args) => config::run(&cli, args),
-        Command::Gen(_) => todo!(),
+        Command::Gen(args) => r#gen::run(&cli, args),
         Command::Schema => schema::run(),
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Sim(args) => sim::run(args),
