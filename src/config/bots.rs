@@ -110,8 +110,11 @@ pub(super) fn read(mut table: Table<'_, '_>) -> BTreeMap<String, BotLayer> {
             let place = reader.key_place(&key);
             let found = values::kind_of(value.get_ref());
             // `[bots] session = "x"` is the usual way to get here.
-            let help =
-                format!("write [bots.main] and the keys of the bot below it, not {name} = … in [bots]");
+            let help = if found == values::ARRAY_OF_TABLES {
+                format!("write [bots.{name}] with single brackets, once")
+            } else {
+                format!("write [bots.main] and the keys of the bot below it, not {name} = … in [bots]")
+            };
             reader.push(Problem::error(
                 place,
                 format!("bots.{name}"),

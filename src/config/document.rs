@@ -120,6 +120,23 @@ impl Document {
         (start, self.text[start..end].trim_end_matches(['\n', '\r']))
     }
 
+    /// The text of the line at a byte offset.
+    pub(super) fn line_at(&self, offset: usize) -> &str {
+        self.line(self.position(offset).0).1
+    }
+
+    /// The line itself; for a table's header also the lines of its keys.
+    pub(super) fn lines_under(&self, line: usize) -> Range<usize> {
+        let is_header = |line: &usize| self.line(*line).1.trim_start().starts_with('[');
+        let mut end = line + 1;
+        if is_header(&line) {
+            while end <= self.lines.len() && !is_header(&end) {
+                end += 1;
+            }
+        }
+        line..end
+    }
+
     /// The line of a key or value that was understood. What stands before it on the line keeps its
     /// length but not its strings; what stands after it is cut. `show`: the part itself may be seen.
     pub(super) fn excerpt(&self, span: &Range<usize>, show: bool) -> Excerpt {

@@ -181,17 +181,32 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
     }
 }
 
-/// Adds the syntax errors. What else was found on such a line is only their echo, so it goes.
+/// Adds the syntax errors. What else was found on such a line, or below a header that is broken, is
+/// only their echo, so it goes.
 fn add_syntax(document: &Document, errors: &[toml::de::Error], problems: &mut Vec<Problem>) {
     let mut syntax: Vec<Problem> = Vec::new();
+    let mut echoes: Vec<std::ops::Range<usize>> = Vec::new();
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let duplicate = error.message().contains("duplicate key");
         let place = Place::Line(document.broken_line(&span));
+        let line = document.line_at(span.start);
         let (what, help) = if duplicate {
             let key = document.text().get(span.clone()).unwrap_or_default();
             let key = suggest::showable(key.trim_matches(['"', '\'']));
-            (format!("\"{key}\" is set twice"), "keep one of the two".to_owned())
+            if line.trim_start().starts_with('[') {
+                (
+                    format!("the table \"{key}\" is there twice"),
+                    "put its keys below the first header of that name".to_owned(),
+                )
+            } else {
+                (format!("\"{key}\" is set twice"), "keep one of the two".to_owned())
+            }
+        } else if line.trim_end().ends_with('=') {
+            (
+                "this is not TOML: the value is missing".to_owned(),
+                "write a value or remove the key".to_owned(),
+            )
         } else {
             // "…, expected …" names tokens of the parser.
             let message = error.message().split(", expected").next().unwrap_or_default();
@@ -199,14 +214,15 @@ fn add_syntax(document: &Document, errors: &[toml::de::Error], problems: &mut Ve
         };
         let problem = Problem::error(place, "", what, Some(help));
         // The parser reports some slips twice.
+        let Some((line, _)) = problem.position() else { continue };
+        echoes.push(if duplicate { line..line + 1 } else { document.lines_under(line) });
         let line = |problem: &Problem| problem.position().map(|(line, _)| line);
         if !syntax.iter().any(|other| line(other) == line(&problem)) {
             syntax.push(problem);
         }
     }
     problems.retain(|problem| {
-        let line = problem.position().map(|(line, _)| line);
-        line.is_none() || !syntax.iter().any(|error| error.position().map(|(line, _)| line) == line)
+        problem.position().is_none_or(|(line, _)| !echoes.iter().any(|lines| lines.contains(&line)))
     });
     problems.extend(syntax);
 }

@@ -122,19 +122,11 @@ impl<'a> Reader<'a> {
         let table = found.and_then(|(key, value)| match value.get_ref() {
             DeValue::Table(table) => Some(table),
             other => {
-                let (found, help) = match other {
-                    DeValue::Array(items)
-                        if items.iter().all(|item| item.get_ref().is_table())
-                            && items.iter().next().is_some() =>
-                    {
-                        (
-                            "an array of tables".to_owned(),
-                            format!("write [{path}] with single brackets, once"),
-                        )
-                    }
-                    other => {
-                        (values::kind_of(other).to_owned(), format!("write [{path}] and the keys below it"))
-                    }
+                let found = values::kind_of(other);
+                let help = if found == values::ARRAY_OF_TABLES {
+                    format!("write [{path}] with single brackets, once")
+                } else {
+                    format!("write [{path}] and the keys below it")
                 };
                 let place = self.key_place(&key);
                 self.push(Problem::error(

@@ -19,7 +19,7 @@ Made from the source by `BLACKSKY_UPDATE=1 cargo test --features simulator --lib
 - `blacksky check` validates the file and the Config Vars, `blacksky config` prints every value and
   where it came from, `blacksky schema` prints the JSON schema.
 - An unknown key is an error. No key has to be set: an empty file runs one bot called `main`.
-- Durations are a number and a unit: `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"1h30m\"`, `\"1d\"`.
+- Durations are one whole number and its unit: `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"1d\"`.
 - Every key except `commands` can be set by a Config Var, which wins over the file. Lists are separated
   by commas. An empty Config Var counts as not set.
 - With `#:schema https://raw.githubusercontent.com/blacksky-bot/blacksky/main/schema/blacksky.schema.json`

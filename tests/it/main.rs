@@ -10,6 +10,12 @@ mod support;
 mod without_the_feature;
 
 #[cfg(feature = "simulator")]
+mod bad_input;
+#[cfg(feature = "simulator")]
+mod config_arbitrary;
+#[cfg(feature = "simulator")]
+mod config_fixtures;
+#[cfg(feature = "simulator")]
 mod native_lease;
 #[cfg(feature = "simulator")]
 mod native_link;

@@ -18,8 +18,15 @@ pub enum DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// The form as a regular expression (ECMA 262).
-    pub const PATTERN: &'static str = "^(postgres|postgresql)://.|^sqlite:.";
+    /// The form as a regular expression (ECMA 262): a server with user, host, port and the rest; a
+    /// server on a Unix socket; a file. What only the URL parser knows is not in it.
+    pub const PATTERN: &'static str = concat!(
+        r"^postgres(ql)?://",
+        r"(([^\s/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]<>|^]+)",
+        r"(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})?)?",
+        r"([/?#]\S*)?|(/[^\s?#]*)?\?([^\s#]*&)?host=\S*)$",
+        r"|^sqlite:(?!(//)?(:memory:|$))[^?\u0000]+$"
+    );
 }
 
 impl Value for DatabaseUrl {
@@ -33,6 +40,12 @@ impl Value for DatabaseUrl {
             return Err(Wrong::key(
                 "is not a PostgreSQL or SQLite URL",
                 Some("write \"postgres://USER:PASSWORD@HOST/NAME\" or \"sqlite:FILE\"".to_owned()),
+            ));
+        }
+        if text.contains(super::is_space) {
+            return Err(Wrong::key(
+                "contains white space",
+                Some("percent-encode it (a space is \"%20\"), or remove it".to_owned()),
             ));
         }
         let url = Url::parse(text).map_err(|problem| {

@@ -1,5 +1,7 @@
 //! Strings of one fixed form, each with the pattern that the schema carries.
 
+use super::is_space;
+
 /// Defines a string of one form. `fits` must agree with `pattern`; a property test holds them together.
 macro_rules! form {
     ($(#[$doc:meta])* $vis:vis struct $name:ident;
@@ -135,11 +137,6 @@ form! {
     wrong "is not a trigger";
     help "a trigger is one word of 1 to 64 characters without spaces";
     sensitive false;
-}
-
-/// What `\s` means in ECMA 262: Unicode white space and the byte order mark.
-fn is_space(c: char) -> bool {
-    (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}'
 }
 
 #[cfg(test)]

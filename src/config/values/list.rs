@@ -50,7 +50,8 @@ impl<T: Value, const MIN: usize> Value for List<T, MIN> {
             match T::from_toml(item) {
                 Ok(item) => good.push(item),
                 Err(wrong) => bad.extend(wrong.into_iter().map(|wrong| Wrong {
-                    what: if wrong.about_key {
+                    // Without the entry in front of it, the sentence is about the list.
+                    what: if wrong.about_key || T::SENSITIVE {
                         format!("has an entry that {}", wrong.what)
                     } else {
                         wrong.what

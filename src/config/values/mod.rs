@@ -59,11 +59,17 @@ impl Wrong {
             {
                 Some("write the value without quotes".to_owned())
             }
+            _ if ["an integer", "a number", "true or false"].iter().any(|e| expected.starts_with(e)) => {
+                Some(format!("write {expected}"))
+            }
             _ => None,
         };
         Self::key(format!("must be {expected}, not {}", kind_of(found)), help)
     }
 }
+
+/// What `[[…]]` makes.
+pub(crate) const ARRAY_OF_TABLES: &str = "an array of tables";
 
 /// What TOML calls the type of this value, with its article.
 pub(crate) fn kind_of(value: &DeValue<'_>) -> &'static str {
@@ -73,9 +79,19 @@ pub(crate) fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Float(_) => "a float",
         DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
+        DeValue::Array(items)
+            if items.iter().next().is_some() && items.iter().all(|item| item.get_ref().is_table()) =>
+        {
+            ARRAY_OF_TABLES
+        }
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// What `\s` means in the schema's patterns (ECMA 262): Unicode white space and the byte order mark.
+pub(crate) fn is_space(c: char) -> bool {
+    (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}'
 }
 
 /// A value of the file.

@@ -42,6 +42,15 @@ impl<const MIN: u32, const MAX: u32> Value for Whole<MIN, MAX> {
                 Self::in_range(i128::from_str_radix(number.as_str(), number.radix()).ok())
                     .map_err(|wrong| vec![wrong])
             }
+            // JSON, and so the schema, knows no difference between 3 and 3.0.
+            DeValue::Float(number)
+                if number.as_str().parse::<f64>().is_ok_and(|number| number.fract() == 0.0) =>
+            {
+                let number = number.as_str().replace('_', "").parse::<f64>().ok();
+                let fits = number.filter(|number| (f64::from(MIN)..=f64::from(MAX)).contains(number));
+                // Cut to a whole number in the range just checked.
+                Self::in_range(fits.map(|number| number as i128)).map_err(|wrong| vec![wrong])
+            }
             other => Err(vec![Wrong::kind(&Self::expected(), other)]),
         }
     }

@@ -53,7 +53,7 @@ impl<const MIN: usize> Value for SecretText<MIN> {
     const SENSITIVE: bool = true;
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        let text = text.trim();
+        let text = text.trim_matches(super::is_space);
         if text.chars().count() < MIN {
             return Err(Wrong::key(
                 format!("is shorter than {MIN} characters"),
@@ -74,6 +74,12 @@ impl<const MIN: usize> JsonSchema for SecretText<MIN> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": MIN })
+        // `minLength` is for the reference page; the pattern leaves the white space around it out.
+        let middle = MIN.saturating_sub(2);
+        json_schema!({
+            "type": "string",
+            "minLength": MIN,
+            "pattern": format!(r"^\s*\S[\s\S]{{{middle},}}\S\s*$"),
+        })
     }
 }

@@ -11,7 +11,15 @@ use super::{Value, Wrong};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebUrl(pub Url);
 
-const WEB: &str = "^[hH][tT][tT][pP][sS]?://[^\\s/?#]";
+/// User, host, port and the rest, without white space. What the URL parser alone knows (the form of
+/// an IP address, international names) is not in it.
+const WEB: &str = concat!(
+    "^[hH][tT][tT][pP][sS]?://",
+    r"([^\s/?#\\@]*@)?",
+    r"(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]<>|^%\\]+)",
+    r"(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})?)?",
+    r"([/?#]\S*)?$"
+);
 
 impl Value for WebUrl {
     fn from_text(text: &str) -> Result<Self, Wrong> {
@@ -24,7 +32,8 @@ impl Value for WebUrl {
         // The parser forgives "https:example.com" and white space; the schema does not.
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
         if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str())
-            || rest.starts_with(|c: char| c.is_whitespace() || "/?#\u{feff}".contains(c))
+            || rest.starts_with(['/', '?', '#'])
+            || rest.contains(super::is_space)
         {
             return Err(wrong());
         }
@@ -52,7 +61,7 @@ pub struct UrlOrPath(pub String);
 
 impl Value for UrlOrPath {
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        if text.starts_with('/') && !text.contains(char::is_whitespace) || WebUrl::from_text(text).is_ok() {
+        if text.starts_with('/') && !text.contains(super::is_space) || WebUrl::from_text(text).is_ok() {
             Ok(Self(text.to_owned()))
         } else {
             Err(Wrong::value("is not a URL or a path", "write \"/\" or a whole https address"))
