@@ -21,7 +21,7 @@ const LINK: &str = "ws://127.0.0.1:9/ws/chat";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What must never be printed.
-const SECRETS: [&str; 4] = ["hunter2", PASSWORD, "postgres://", "KnightBot"];
+const SECRETS: [&str; 6] = ["hunter2", PASSWORD, "tester:", "@127.0.0.1", "nowhere.invalid", "KnightBot"];
 
 fn folder(config: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");

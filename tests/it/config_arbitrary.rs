@@ -65,12 +65,15 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 /// What the loader may refuse although the schema accepts it.
-const LOADER_ONLY: [&str; 4] = [
+const LOADER_ONLY: [&str; 7] = [
     "is a credential, not a name",
     "is below backoff.initial",
     "is more than a third of lease.ttl",
+    "Heroku runs only one",
     // Only a URL parser knows each bad host.
-    "URL",
+    "is not an http or https URL",
+    "is not a URL or a path",
+    "is not a valid URL",
 ];
 
 proptest! {
