@@ -43,14 +43,13 @@ impl<const MIN: u32, const MAX: u32> Value for Whole<MIN, MAX> {
                     .map_err(|wrong| vec![wrong])
             }
             // JSON, and so the schema, knows no difference between 3 and 3.0.
-            DeValue::Float(number)
-                if number.as_str().parse::<f64>().is_ok_and(|number| number.fract() == 0.0) =>
-            {
-                let number = number.as_str().replace('_', "").parse::<f64>().ok();
-                let fits = number.filter(|number| (f64::from(MIN)..=f64::from(MAX)).contains(number));
-                // Cut to a whole number in the range just checked.
-                Self::in_range(fits.map(|number| number as i128)).map_err(|wrong| vec![wrong])
-            }
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                // A float that is cut to i128 keeps its value or is far outside of u32.
+                Ok(number) if number.fract() == 0.0 => {
+                    Self::in_range(Some(number as i128)).map_err(|wrong| vec![wrong])
+                }
+                _ => Err(vec![Wrong::kind(&Self::expected(), value.get_ref())]),
+            },
             other => Err(vec![Wrong::kind(&Self::expected(), other)]),
         }
     }
