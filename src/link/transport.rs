@@ -2,7 +2,7 @@
 //! once, and says why it ended.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -172,19 +172,33 @@ impl Line {
     }
 }
 
+/// What must be done before a frame may be seen by the server.
+#[async_trait]
+pub trait BeforeWrite: Send + Sync {
+    /// Resolves when the next frame may be written; with an error it is not, and the client ends the
+    /// connection.
+    async fn ready(&self) -> anyhow::Result<()>;
+}
+
 /// Makes transports for one client; the owner takes the [`Line`] of the dial at hand from it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Factory {
     address: LinkAddress,
     silence: Duration,
     tasks: TaskTracker,
     line: Arc<Mutex<Line>>,
+    before: Arc<OnceLock<Arc<dyn BeforeWrite>>>,
 }
 
 impl Factory {
     /// `silence` is period + deadline of the heartbeat; the socket's tasks run on `tasks`.
     pub fn new(address: LinkAddress, silence: Duration, tasks: TaskTracker) -> Self {
-        Self { address, silence, tasks, line: Arc::default() }
+        Self { address, silence, tasks, line: Arc::default(), before: Arc::default() }
+    }
+
+    /// From now on every frame waits for this; only the first one given counts.
+    pub fn before_write(&self, before: Arc<dyn BeforeWrite>) {
+        let _already = self.before.set(before);
     }
 
     /// Begins a new dial: what the client opens next belongs to this line.
@@ -217,7 +231,7 @@ impl TransportFactory for Factory {
         };
         match dialled {
             Ok(socket) => {
-                let attached = attach(socket, &line, &self.tasks);
+                let attached = attach(socket, &line, &self.tasks, self.before.clone());
                 line.0.opened.cancel();
                 Ok(attached)
             }
@@ -239,11 +253,15 @@ struct Sender {
     queue: mpsc::Sender<Outgoing>,
     line: Line,
     close: CancellationToken,
+    before: Arc<OnceLock<Arc<dyn BeforeWrite>>>,
 }
 
 #[async_trait]
 impl Transport for Sender {
     async fn send(&self, frame: Bytes) -> anyhow::Result<()> {
+        if let Some(before) = self.before.get() {
+            before.ready().await?;
+        }
         let (written, outcome) = oneshot::channel();
         self.queue
             .send(Outgoing { frame, written })
@@ -264,6 +282,7 @@ fn attach(
     socket: Socket,
     line: &Line,
     tasks: &TaskTracker,
+    before: Arc<OnceLock<Arc<dyn BeforeWrite>>>,
 ) -> (Arc<dyn Transport>, async_channel::Receiver<TransportEvent>) {
     let (sink, stream) = socket.split();
     let (events, receiver) = async_channel::bounded(READ_AHEAD);
@@ -283,7 +302,7 @@ fn attach(
         reading.0.ended.cancel();
         let _ = events.try_send(TransportEvent::Disconnected(reported(end)));
     });
-    (Arc::new(Sender { queue, line: line.clone(), close }), receiver)
+    (Arc::new(Sender { queue, line: line.clone(), close, before }), receiver)
 }
 
 async fn read(

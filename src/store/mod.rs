@@ -18,6 +18,7 @@ mod inbox;
 mod keeper;
 mod kind;
 mod migrate;
+mod order;
 mod postgres;
 mod seal;
 mod sealed;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{Bond, Engine, Last, Merge, Which};
 use super::kind::{Kind, Name, Row};
+use super::order::Order;
 use super::seal::{OpenError, Place, Sealer};
 use super::{Generation, StoreError};
 use crate::config;
@@ -24,6 +25,7 @@ pub struct SessionStore {
     pub(super) bond: Arc<Bond>,
     current: Generation,
     broken: Arc<Broken>,
+    order: Order,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +61,8 @@ impl<'a> Unsealed<'a> {
 
 impl SessionStore {
     pub(super) fn new(engine: Arc<dyn Engine>, sealer: Sealer, bond: Bond, current: Generation) -> Self {
-        Self { engine, sealer, bond: Arc::new(bond), current, broken: Arc::default() }
+        let (broken, order) = (Arc::default(), Order::default());
+        Self { engine, sealer, bond: Arc::new(bond), current, broken, order }
     }
 
     /// Waits until this handle has broken and says why.
@@ -156,6 +159,7 @@ impl SessionStore {
                 Ok(Row { name: row.name, value, at: row.at, mark: row.mark })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
+        let _under_way = self.order.before(kind).await;
         self.noting(self.engine.put(&self.bond, kind, &rows, merge).await)
     }
 

@@ -63,7 +63,6 @@ async fn a_standby_takes_over_from_the_dead_within_ttl_and_a_second() {
 /// Stopped and killed at random moments while messages flow: no second QR, no message lost, no key used
 /// twice.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: a kill between a received ratchet step and its write still costs a retry in about half of the runs"]
 async fn random_ends_lose_nothing() {
     const ROUNDS: u32 = 12;
     let (home, server) = (Home::postgres().await, simulator());

@@ -12,7 +12,7 @@ use crate::support::blacksky::{Blacksky, Process};
 use crate::support::eventually::eventually;
 use crate::support::postgres;
 use crate::support::sim;
-use blacksky::sim::Server;
+use blacksky::sim::{Handle, Server};
 
 const PHONE: &str = "4915100000001";
 const FRIEND: &str = "4915100000002";
@@ -31,6 +31,18 @@ pub async fn pair(sim: &Server, process: &Process) {
     .await;
     sim.handle().scan(&qr, PHONE).expect("the QR of the page can be scanned");
     process.until("open", Duration::from_secs(20)).await;
+}
+
+/// What the simulator saw of one word.
+fn traces(phone: &Handle, word: &str) -> String {
+    let (ping, pong) = (format!("!ping {word}"), format!("pong {word}"));
+    let sent: Vec<_> = phone.sent().into_iter().filter(|sent| sent.text == ping).collect();
+    let received: Vec<_> = phone
+        .received()
+        .into_iter()
+        .filter(|received| received.error.is_some() || received.text.as_deref() == Some(&pong))
+        .collect();
+    format!("sent {sent:?}, received {received:?}, {:?}", phone.counters())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +101,12 @@ async fn restarts_lose_neither_login_nor_messages_nor_keys() {
     // Acknowledged means handled: every message must get its reply in the end.
     for word in &words {
         let reply = phone.wait_for_text(FRIEND, &format!("pong {word}"), Duration::from_secs(60)).await;
-        assert!(reply.is_ok(), "{word} was never answered; log:\n{}", process.log());
+        assert!(
+            reply.is_ok(),
+            "{word} was never answered: {}; log:\n{}",
+            traces(&phone, word),
+            process.log()
+        );
     }
     let counters = phone.counters();
     let keys = phone.ratchets();

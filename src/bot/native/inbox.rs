@@ -18,6 +18,7 @@ use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 use whatsapp_rust::{Client, SendOptions};
 
+use super::barrier::Barrier;
 use super::gate::Valve;
 use crate::bot::commands;
 use crate::config::Commands;
@@ -41,6 +42,8 @@ pub struct Inbox {
     pub valve: Valve,
     pub client: Arc<Client>,
     pub confirmations: Confirmations,
+    /// Keeps replies back until their ratchets are stored.
+    pub barrier: Barrier,
     pub board: Board,
     /// Whether the link is open.
     pub open: watch::Receiver<bool>,
@@ -125,14 +128,14 @@ impl Inbox {
 
     /// One attempt; the kind of the error when it failed, since the error itself names the chat.
     async fn send_once(&self, chat: &Jid, message: &InboxMessage, text: &str) -> Result<(), String> {
-        // whatsapp-rust writes what receiving changed up to 25 ms later, and a reply may be the first to use
-        // a ratchet key made by that. Lost in a crash, the other side could not be read any more.
-        self.client.flush_pending_signal_state().await.map_err(|error| variant(&error))?;
         let id = reply_id(message);
         let confirmed = self.confirmations.expect(&id);
         let options = SendOptions::default().with_message_id(id);
         let sending = self.client.send_message_with_options(chat.clone(), wa::Message::text(text), options);
-        sending.await.map_err(|error| variant(&error))?;
+        {
+            let _raised = self.barrier.raise();
+            sending.await.map_err(|error| variant(&error))?;
+        }
         match confirmed.await {
             Ok(None) => Ok(()),
             Ok(Some(code)) => Err(format!("Refused({code})")),

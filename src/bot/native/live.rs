@@ -13,6 +13,7 @@ use whatsapp_rust::store::commands::DeviceCommand;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{Client, ClientBuilderError};
 
+use super::barrier::Barrier;
 use super::connection::{Connection, News};
 use super::executor::Executor;
 use super::gate::{Ailing, Gate, Trouble, Valve};
@@ -155,6 +156,9 @@ impl Live {
             .build()
             .await?
             .into_client();
+        let barrier = Barrier::default();
+        barrier.guard(&client);
+        factory.before_write(Arc::new(barrier.clone()));
         // One connection a run: when and whether to dial again is decided by `link::machine`.
         client.enable_auto_reconnect.store(false, std::sync::atomic::Ordering::Relaxed);
 
@@ -166,6 +170,7 @@ impl Live {
             valve: valve.clone(),
             client: client.clone(),
             confirmations: Confirmations::of(&client),
+            barrier,
             board: parts.board.clone(),
             open: is_open,
             arrived,

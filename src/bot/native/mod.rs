@@ -14,6 +14,7 @@
 //! A client never outlives its epoch: [`executor`] owns its tasks, [`gate`] its way to the database, and
 //! the transport its socket; all three can be ended without its cooperation.
 
+mod barrier;
 mod connection;
 mod driver;
 mod executor;

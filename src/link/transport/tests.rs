@@ -189,3 +189,43 @@ async fn last_words_are_heard_after_a_write_has_failed() {
     assert!(matches!(last(&events).await, TransportEvent::Disconnected(_)));
     assert!(matches!(line.end(), Some(End::Closed { .. } | End::Eof | End::Io { .. })), "{:?}", line.end());
 }
+
+/// A frame is not written before what it depends on is stored.
+struct Stored(tokio::sync::Semaphore);
+
+#[async_trait]
+impl BeforeWrite for Stored {
+    async fn ready(&self) -> anyhow::Result<()> {
+        self.0.acquire().await?.forget();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_frame_waits_for_what_must_come_first() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let factory = factory(listener.local_addr().expect("address"));
+    let _line = factory.next_line();
+    let stored = Arc::new(Stored(tokio::sync::Semaphore::new(0)));
+    factory.before_write(stored.clone());
+    let server = tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.expect("accept");
+        tokio_tungstenite::accept_async(socket).await.expect("upgrade")
+    });
+    let (transport, _events) = factory.create_transport().await.expect("dial");
+    let mut peer = server.await.expect("server");
+
+    let early = transport.send(Bytes::from_static(b"reply"));
+    tokio::pin!(early);
+    assert!(futures_util::poll!(&mut early).is_pending());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), peer.next()).await.is_err(),
+        "nothing is seen yet"
+    );
+    stored.0.add_permits(1);
+    early.await.expect("written");
+    assert_eq!(peer.next().await.expect("frame").expect("frame"), Message::binary("reply".as_bytes()));
+
+    stored.0.close();
+    assert!(transport.send(Bytes::from_static(b"late")).await.is_err(), "an error keeps the frame back");
+}
