@@ -187,10 +187,13 @@ fn vars(vars: &[(&str, &str)]) -> BTreeMap<String, String> {
     vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+/// The file, the Config Vars, the variable that is blamed, the key, words of the message.
+type Row<'t> = (&'t str, &'t [(&'t str, &'t str)], &'t str, &'t str, &'t str);
+
 #[test]
 fn config_vars_that_contradict_or_do_not_fit() {
     let two = "[bots.one]\n[bots.two]\n";
-    let rows: [(&str, &[(&str, &str)], &str, &str, &str); 12] = [
+    let rows: [Row<'_>; 12] = [
         (
             "",
             &[("SESSION_ID", "a"), ("BLACKSKY_BOTS_MAIN_SESSION", "b")],

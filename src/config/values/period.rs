@@ -127,7 +127,7 @@ fn numbers(mut from: u64, to: u64) -> Vec<String> {
         // The longest run of free digits at the end for which all the block is in the range.
         let mut block = 1;
         let mut free = 0;
-        while from >= block * 10 && from % (block * 10) == 0 && to - from >= block * 10 - 1 {
+        while from >= block * 10 && from.is_multiple_of(block * 10) && to - from >= block * 10 - 1 {
             block *= 10;
             free += 1;
         }
