@@ -77,8 +77,7 @@ pub fn text(config: &Config) -> String {
         website: public(app.website.as_ref()),
         repository: public(app.repository.as_ref()),
         logo: public(app.logo.as_ref()),
-        // A worker has no page to go to.
-        success_url: (config.heroku.process == ProcessType::Web).then_some(app.success_url.as_str()),
+        success_url: success_url(config),
         stack: &config.heroku.stack,
         addons: &config.heroku.addons,
         buildpacks: config.heroku.buildpacks.iter().map(|url| Buildpack { url }).collect(),
@@ -98,6 +97,13 @@ pub fn text(config: &Config) -> String {
 /// A file that is published holds no address with a password or token.
 fn public(url: Option<&url::Url>) -> Option<&str> {
     url.filter(|url| !web_url::is_secret(url)).map(url::Url::as_str)
+}
+
+/// Where Heroku sends a person after the first deploy. A worker has no page to go to.
+fn success_url(config: &Config) -> Option<&str> {
+    let url = config.app.success_url.as_str();
+    let secret = url::Url::parse(url).is_ok_and(|url| web_url::is_secret(&url));
+    (config.heroku.process == ProcessType::Web && !secret).then_some(url)
 }
 
 fn generated(description: &str) -> Variable {

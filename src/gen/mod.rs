@@ -5,6 +5,8 @@
 //! digest is not there was edited by hand and is left alone.
 
 pub mod app_json;
+#[cfg(test)]
+mod heroku_tests;
 pub mod procfile;
 pub mod write;
 

@@ -16,6 +16,8 @@ mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
 #[cfg(feature = "simulator")]
+mod gen_command;
+#[cfg(feature = "simulator")]
 mod native_lease;
 #[cfg(feature = "simulator")]
 mod native_link;
