@@ -21,6 +21,9 @@ use tokio::time::Instant;
 
 const PHONES: [&str; 3] = ["4915100000011", "4915100000012", "4915100000013"];
 
+/// Writes to the bots.
+const FRIEND: &str = "4915100000010";
+
 /// A program that links itself with a stored session.
 struct Contender {
     name: &'static str,
@@ -112,6 +115,11 @@ impl Contender {
             let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             phone.scan(said["qr"].as_str().expect("a QR"), self.phone).expect("scanned");
             assert!(until(&mut out, "\"event\":\"open\""), "Baileys did not link");
+            drain(out.into_inner());
+            // It writes its files without waiting for them: once it has answered, the login is on disk.
+            phone.send_text(FRIEND, self.phone, "hello").expect("sent");
+            let answer = phone.wait_for_text(FRIEND, "echo: hello", Duration::from_secs(20));
+            answer.await.expect("Baileys answers");
             end(&mut child);
             return;
         }
