@@ -22,7 +22,7 @@ Made from the source by `BLACKSKY_UPDATE=1 cargo test --features simulator --lib
 - Durations are one whole number and its unit: `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"1d\"`.
 - Every key except `commands` can be set by a Config Var, which wins over the file. Lists are separated
   by commas. An empty Config Var counts as not set.
-- With `#:schema https://raw.githubusercontent.com/blacksky-bot/blacksky/main/schema/blacksky.schema.json`
+- With `#:schema ./schema/blacksky.schema.json`
   in its first line editors complete and check the file.
 ";
 
