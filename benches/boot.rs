@@ -60,7 +60,7 @@ impl Contender {
     fn start_blacksky(&self, server: &Server) -> Linked {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blacksky"));
         command.args(["run", "--link", &server.url()]).current_dir(&self.folder).env_clear();
-        command.env("PORT", "0").env("BLACKSKY_BOTS_MAIN_SESSION", "bench");
+        command.env("PORT", "0").env("BLACKSKY_BOTS_MAIN_SESSION", session());
         if let Some(url) = &self.database {
             command.env("DATABASE_URL", url).env("BLACKSKY_SECRET_KEY", "a secret key for the benchmark");
             command.env("BLACKSKY_DATABASE_TLS", "disable");
@@ -129,7 +129,7 @@ impl Contender {
             .unwrap_or_else(|| format!("sqlite:{}", self.folder.join("blacksky.db").display()));
         let mut env = BTreeMap::from([
             ("PORT".to_owned(), "0".to_owned()),
-            ("BLACKSKY_BOTS_MAIN_SESSION".to_owned(), "bench".to_owned()),
+            ("BLACKSKY_BOTS_MAIN_SESSION".to_owned(), session()),
             ("DATABASE_URL".to_owned(), url),
         ]);
         if self.database.is_some() {
@@ -151,6 +151,11 @@ impl Contender {
         drop(status.wait_for(open).await.expect("open"));
         running.stop().await;
     }
+}
+
+/// Another one each time: a database may hold the session of an earlier benchmark.
+fn session() -> String {
+    format!("bench-{}", std::process::id())
 }
 
 fn spawn(command: &mut Command) -> (Child, ChildStdout, ChildStderr) {
