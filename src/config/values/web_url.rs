@@ -123,8 +123,7 @@ mod tests {
         {
             assert!(is_secret(&Url::parse(secret).unwrap()), "{secret}");
         }
-        for open in ["https://github.com/octocat/blacksky", "https://my-app-1234567890ab.herokuapp.com/"]
-        {
+        for open in ["https://github.com/octocat/blacksky", "https://my-app-1234567890ab.herokuapp.com/"] {
             assert!(!is_secret(&Url::parse(open).unwrap()), "{open}");
         }
     }
