@@ -15,8 +15,8 @@ use super::kind::Kind;
 
 /// An opened message reaches its next row within this, without waiting for anything but a processor.
 const STEP: Duration = Duration::from_millis(2);
-/// Under steady traffic some row is always under way: a ratchet waits no longer than this.
-const LONGEST: Duration = Duration::from_millis(100);
+/// A ratchet waits no longer than this. Traffic does not get it there: nothing more is opened while it waits.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Counts rows of received messages that are being written; clones share the count.
 #[derive(Debug, Clone)]

@@ -22,6 +22,8 @@ mod native_lease;
 #[cfg(feature = "simulator")]
 mod native_link;
 #[cfg(feature = "simulator")]
+mod native_order;
+#[cfg(feature = "simulator")]
 mod native_store;
 #[cfg(feature = "simulator")]
 mod restarts;

@@ -79,6 +79,14 @@ impl Home {
         Self { location: DatabaseLocation::Postgres(url), file: PathBuf::new(), _folder: None }
     }
 
+    /// The URL of the PostgreSQL database.
+    pub fn url(&self) -> &str {
+        match &self.location {
+            DatabaseLocation::Postgres(url) => url.expose(),
+            _ => panic!("it is not in PostgreSQL"),
+        }
+    }
+
     async fn open(&self) -> Store {
         let config = Database {
             location: self.location.clone(),
