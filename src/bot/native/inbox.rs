@@ -133,7 +133,7 @@ impl Inbox {
         let options = SendOptions::default().with_message_id(id);
         let sending = self.client.send_message_with_options(chat.clone(), wa::Message::text(text), options);
         {
-            let _raised = self.barrier.raise();
+            let _raised = self.barrier.raise(chat.clone());
             sending.await.map_err(|error| variant(&error))?;
         }
         match confirmed.await {
