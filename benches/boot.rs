@@ -101,6 +101,16 @@ impl Contender {
         command
     }
 
+    /// Baileys writes its files without waiting for them, and one that is ended meanwhile may have lost its
+    /// login: once it has answered, they are on disk.
+    async fn settle(&self, phone: &Handle, run: u64) {
+        if self.is_node() {
+            phone.send_text(FRIEND, self.phone, &format!("run {run}")).expect("sent");
+            let answer = format!("echo: run {run}");
+            phone.wait_for_text(FRIEND, &answer, Duration::from_secs(20)).await.expect("Baileys answers");
+        }
+    }
+
     /// Links it for the first time.
     async fn pair(&self, server: &Server, phone: &Handle) {
         if self.is_node() {
@@ -116,10 +126,7 @@ impl Contender {
             phone.scan(said["qr"].as_str().expect("a QR"), self.phone).expect("scanned");
             assert!(until(&mut out, "\"event\":\"open\""), "Baileys did not link");
             drain(out.into_inner());
-            // It writes its files without waiting for them: once it has answered, the login is on disk.
-            phone.send_text(FRIEND, self.phone, "hello").expect("sent");
-            let answer = phone.wait_for_text(FRIEND, "echo: hello", Duration::from_secs(20));
-            answer.await.expect("Baileys answers");
+            self.settle(phone, 0).await;
             end(&mut child);
             return;
         }
@@ -220,11 +227,12 @@ async fn main() {
         contender.pair(&server, &phone).await;
     }
     let runs = setting("BENCH_RUNS", 20);
-    for _ in 0..=runs {
+    for run in 0..=runs {
         for contender in &mut contenders {
             let mut linked = tokio::task::block_in_place(|| contender.start(&server));
             contender.to_open.push(linked.to_open);
             contender.to_port.extend(linked.to_port);
+            contender.settle(&phone, run + 1).await;
             tokio::task::block_in_place(|| end(&mut linked.child));
         }
     }
