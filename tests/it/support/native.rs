@@ -151,8 +151,18 @@ impl NativeBot {
 
     /// Waits until the status satisfies `wanted`.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&BotStatus) -> bool) -> BotStatus {
+        self.until_within(PATIENCE, what, wanted).await
+    }
+
+    /// The same with a deadline of its own.
+    pub async fn until_within(
+        &mut self,
+        deadline: Duration,
+        what: &str,
+        wanted: impl Fn(&BotStatus) -> bool,
+    ) -> BotStatus {
         let waiting = self.board.wait_for(|snapshot| wanted(&snapshot.bots[NAME]));
-        if let Ok(snapshot) = tokio::time::timeout(PATIENCE, waiting).await {
+        if let Ok(snapshot) = tokio::time::timeout(deadline, waiting).await {
             return snapshot.expect("the board lives").bots[NAME].clone();
         }
         panic!("no {what}: {:?}", self.status())
