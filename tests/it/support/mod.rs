@@ -5,6 +5,8 @@ pub mod http;
 pub mod native;
 pub mod node;
 pub mod postgres;
+#[allow(dead_code, reason = "tests take what they need of it")]
+pub mod proxy;
 pub mod qr;
 pub mod sim;
 pub mod site;
