@@ -1,6 +1,7 @@
 //! Starts the real binary in an empty folder, on a free port, and reads its status as a user would.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,21 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::eventually::eventually;
+
+/// By this name in its arguments an example that includes this file knows that it is to be blacksky.
+pub const NAME: &str = "blacksky";
+
+/// The program. Cargo names it to tests and benchmarks; an example starts itself under that name.
+fn program() -> Command {
+    match option_env!("CARGO_BIN_EXE_blacksky") {
+        Some(path) => Command::new(path),
+        None => {
+            let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+            command.arg0(NAME);
+            command
+        }
+    }
+}
 
 /// How to start it.
 pub struct Blacksky {
@@ -43,7 +59,7 @@ impl Blacksky {
 
     /// The bare command: PATH and HOME are all it inherits.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_blacksky"));
+        let mut command = program();
         command.current_dir(&self.folder).env_clear().args(&self.args);
         for name in ["PATH", "HOME", "TMPDIR"] {
             if let Some(value) = std::env::var_os(name) {

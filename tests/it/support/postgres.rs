@@ -6,6 +6,7 @@
 //! only the disk is not waited for.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -24,14 +25,28 @@ use super::eventually::eventually;
 pub const USER: &str = "tester";
 pub const PASSWORD: &str = "not-a-secret";
 
-/// Stops PostgreSQL and removes its folder once the tests' end of the pipe is closed.
-const WATCH: &str = r#""$@" & server=$!; cat > /dev/null; kill -INT $server; wait $server; rm -rf "$FOLDER""#;
+/// Runs PostgreSQL. A line "SIGNAL SECONDS" restarts it: it gets the signal and is down that long. Once the
+/// tests' end of the pipe is closed it is stopped and its folder removed.
+const WATCH: &str = r#"
+    "$@" & server=$!
+    while read -r signal down; do kill -"$signal" $server; wait $server; sleep "$down"; "$@" & server=$!; done
+    kill -INT $server; wait $server; rm -rf "$FOLDER"
+"#;
 
 pub struct Cluster {
     pub port: u16,
     folder: PathBuf,
     // Its standard input stays open as long as the tests run.
-    _watch: Mutex<Child>,
+    watch: Mutex<Child>,
+}
+
+/// How PostgreSQL is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Connections are ended, then all is written.
+    Fast,
+    /// As if it had crashed: the next start recovers.
+    Immediate,
 }
 
 /// The tests' cluster, started by the first one that asks.
@@ -70,10 +85,24 @@ impl Cluster {
         format!("postgres://{USER}:{PASSWORD}@{folder}:{}/{database}", self.port)
     }
 
-    fn start() -> Self {
+    /// Stops the server and starts it again after `down`; returns at once. For a cluster of one's own only.
+    pub fn restart(&self, how: Shutdown, down: Duration) {
+        let signal = match how {
+            Shutdown::Fast => "INT",
+            Shutdown::Immediate => "QUIT",
+        };
+        let mut watch = self.watch.lock().expect("not poisoned");
+        let orders = watch.stdin.as_mut().expect("piped");
+        writeln!(orders, "{signal} {}", down.as_secs_f64()).expect("the shell reads");
+    }
+
+    /// A cluster of one's own, which ends when it is dropped. It may not answer yet.
+    pub fn start() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let bin = bin();
         let account = Account::of_server();
-        let folder = base().join(format!("blacksky-postgres-{}", std::process::id()));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = base().join(format!("blacksky-postgres-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a private folder");
         let password = folder.join("password");
@@ -129,7 +158,15 @@ impl Cluster {
             .stderr(log);
         account.become_it(&mut watch);
         let watch = watch.spawn().expect("PostgreSQL starts");
-        Self { port, folder, _watch: Mutex::new(watch) }
+        Self { port, folder, watch: Mutex::new(watch) }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let Ok(watch) = self.watch.get_mut() else { return };
+        drop(watch.stdin.take());
+        let _ = watch.wait();
     }
 }
 
@@ -186,5 +223,41 @@ impl Account {
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cluster_of_ones_own_restarts_and_keeps_what_was_committed() {
+        let cluster = Cluster::start();
+        let url = cluster.url("postgres");
+        let connect = async || {
+            let mut connection = None;
+            eventually("PostgreSQL answers", Duration::from_secs(30), async || {
+                connection = PgConnection::connect(&url).await.ok();
+                connection.is_some()
+            })
+            .await;
+            connection.expect("just seen")
+        };
+        let mut connection = connect().await;
+        sqlx::raw_sql("CREATE TABLE kept (n integer)").execute(&mut connection).await.expect("created");
+        for how in [Shutdown::Fast, Shutdown::Immediate] {
+            sqlx::raw_sql("INSERT INTO kept VALUES (1)").execute(&mut connection).await.expect("inserted");
+            cluster.restart(how, Duration::from_millis(200));
+            eventually("the connection ends", Duration::from_secs(10), async || {
+                sqlx::raw_sql("SELECT 1").execute(&mut connection).await.is_err()
+            })
+            .await;
+            connection = connect().await;
+        }
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM kept")
+            .fetch_one(&mut connection)
+            .await
+            .expect("counted");
+        assert_eq!(kept, 2);
     }
 }

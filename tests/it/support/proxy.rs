@@ -1,13 +1,14 @@
 //! A TCP proxy on loopback that can lose, delay and cut what passes: the network between two real parts.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What happens to bytes, in both directions.
@@ -21,6 +22,8 @@ pub enum Traffic {
     Swallow,
     /// New connections end at once with a reset; those that exist go on.
     Refuse,
+    /// Nothing passes, and nothing is lost: an outage that TCP outlives. New connections wait too.
+    Hold,
 }
 
 /// A running proxy; its connections end when it is dropped.
@@ -28,6 +31,7 @@ pub struct Proxy {
     address: SocketAddr,
     traffic: Arc<watch::Sender<Traffic>>,
     cuts: Arc<watch::Sender<Cut>>,
+    accepted: Arc<Mutex<Vec<Instant>>>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -45,9 +49,11 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let traffic = Arc::new(watch::Sender::new(Traffic::Pass));
         let cuts = Arc::new(watch::Sender::new(Cut::default()));
-        let (to_traffic, to_cuts) = (Arc::clone(&traffic), Arc::clone(&cuts));
+        let accepted = Arc::new(Mutex::new(Vec::new()));
+        let (to_traffic, to_cuts, seen) = (Arc::clone(&traffic), Arc::clone(&cuts), Arc::clone(&accepted));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                seen.lock().expect("not poisoned").push(Instant::now());
                 if *to_traffic.borrow() == Traffic::Refuse {
                     let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
                     continue;
@@ -55,7 +61,7 @@ impl Proxy {
                 tokio::spawn(carry(client, target, to_traffic.subscribe(), to_cuts.subscribe()));
             }
         });
-        Self { address, traffic, cuts, _accepting: AbortOnDropHandle::new(accepting) }
+        Self { address, traffic, cuts, accepted, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -64,6 +70,17 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Connections that pass it now.
+    pub fn open(&self) -> usize {
+        // Each holds one receiver.
+        self.cuts.receiver_count()
+    }
+
+    /// When each connection came that ever did.
+    pub fn accepted(&self) -> Vec<Instant> {
+        self.accepted.lock().expect("not poisoned").clone()
     }
 
     /// From now on, for connections that exist and new ones.
@@ -85,9 +102,16 @@ impl Proxy {
 async fn carry(
     client: TcpStream,
     target: SocketAddr,
-    traffic: watch::Receiver<Traffic>,
+    mut traffic: watch::Receiver<Traffic>,
     mut cuts: watch::Receiver<Cut>,
 ) {
+    let cut = tokio::select! {
+        held = traffic.wait_for(|traffic| *traffic != Traffic::Hold) => held.is_err(),
+        _ = cuts.changed() => true,
+    };
+    if cut {
+        return;
+    }
     let Ok(server) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
@@ -120,16 +144,18 @@ async fn carry(
 async fn copy(
     mut from: OwnedReadHalf,
     to: &tokio::sync::Mutex<OwnedWriteHalf>,
-    traffic: watch::Receiver<Traffic>,
+    mut traffic: watch::Receiver<Traffic>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     let mut to = to.lock().await;
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let now = *traffic.borrow();
+        let Ok(now) = traffic.wait_for(|traffic| *traffic != Traffic::Hold).await.map(|now| *now) else {
+            return;
+        };
         match now {
             Traffic::Swallow => continue,
             Traffic::Delay(wait) => tokio::time::sleep(wait).await,
-            Traffic::Pass | Traffic::Refuse => {}
+            Traffic::Pass | Traffic::Refuse | Traffic::Hold => {}
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
@@ -164,6 +190,14 @@ mod tests {
         client.write_all(b"ping").await.expect("written");
         client.read_exact(&mut answer).await.expect("answered");
         assert_eq!(&answer, b"ping");
+
+        proxy.set(Traffic::Hold);
+        client.write_all(b"late").await.expect("written");
+        let silence = tokio::time::timeout(Duration::from_millis(100), client.read(&mut answer)).await;
+        assert!(silence.is_err(), "nothing comes yet");
+        proxy.set(Traffic::Pass);
+        client.read_exact(&mut answer).await.expect("answered");
+        assert_eq!((&answer, proxy.open(), proxy.accepted().len()), (b"late", 1, 1));
 
         proxy.set(Traffic::Swallow);
         client.write_all(b"lost").await.expect("written");
