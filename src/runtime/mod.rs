@@ -30,6 +30,8 @@ use tasks::{Ended, Tasks};
 
 /// Bots close their links, flush and release their leases within this.
 const STOP_BOTS: Duration = Duration::from_secs(12);
+/// What serves all bots ends within this.
+const STOP_DYNO: Duration = Duration::from_secs(1);
 /// The database's connections close within this.
 const STOP_DATABASE: Duration = Duration::from_secs(3);
 /// Open requests of the page end within this.
@@ -101,7 +103,7 @@ impl Running {
         self.board.update(|snapshot| snapshot.stopping = true);
         let mut clean = true;
         for (step, tasks, deadline) in [
-            ("close links and release leases", &mut self.bots, STOP_BOTS + STOP_DATABASE),
+            ("close links and release leases", &mut self.bots, STOP_BOTS + STOP_DYNO + STOP_DATABASE),
             ("close the page", &mut self.page, STOP_PAGE),
         ] {
             let began = tokio::time::Instant::now();
@@ -128,6 +130,10 @@ async fn keep_bots(
 ) {
     let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
     let owner = owner(&config);
+    // Goes on while the bots stop: it ends with the database.
+    let mut dyno = Tasks::new(CancellationToken::new());
+    let (listening, until) = (store.clone(), dyno.stop_token());
+    dyno.spawn("notices", async move { listening.listen(until).await });
     let mut bots = Tasks::new(stop.clone());
     for (name, requests) in requests {
         let Some(bot) = config.bots.get(&name) else { continue };
@@ -162,6 +168,7 @@ async fn keep_bots(
     if !late.is_empty() {
         tracing::warn!(?late, "bots did not stop in time; their leases end by themselves");
     }
+    dyno.stop_all(STOP_DYNO).await;
     if tokio::time::timeout(STOP_DATABASE, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::kind::{Kind, Name, Row};
+use super::notice::Bulletin;
 use super::{Lease, Migrated, Owner, StoreError};
 use crate::config::WaVersion;
 
@@ -92,6 +93,8 @@ pub(super) trait Engine: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);
+    /// Hands on what other dynos tell until the connection is lost; pending for ever without such a thing.
+    async fn listen(&self, bulletin: &Bulletin) -> Result<(), StoreError>;
 
     async fn acquire(&self, session: &str, owner: &Owner, ttl: Duration) -> Result<Won, StoreError>;
     async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError>;

@@ -5,6 +5,7 @@
 //! - [`Store`] is cheap to clone; [`Store::open`] connects, [`Store::migrate`] brings the schema up.
 //! - [`Store::acquire`] wins the lease of a session or says who holds it. Winning gives a [`Lease`]
 //!   with an epoch (the fencing token). [`Keeper`] renews leases and tells when one is lost.
+//! - [`Store::notices`] tells what other dynos do, as far as that is heard.
 //! - [`Store::session`] binds a [`SessionStore`] to that epoch for life. Every write of it checks
 //!   the epoch in its own transaction and fails with [`StoreError::Fenced`] once another epoch exists.
 //! - [`SessionStore`] is whatsapp-rust's `Backend`, and holds the inbox.
@@ -18,6 +19,7 @@ mod inbox;
 mod keeper;
 mod kind;
 mod migrate;
+mod notice;
 mod order;
 mod postgres;
 mod seal;
@@ -33,10 +35,12 @@ use chrono::{DateTime, Utc};
 
 pub use inbox::InboxMessage;
 pub use keeper::{Keeper, Kept};
+pub use notice::{Notice, Notices};
 pub use sealed::SessionStore;
 
 use crate::config::{self, DatabaseLocation};
 use engine::{Bond, Engine};
+use notice::Bulletin;
 use seal::Sealer;
 
 /// The database. Cheap to clone.
@@ -44,6 +48,7 @@ use seal::Sealer;
 pub struct Store {
     engine: Arc<dyn Engine>,
     sealer: Sealer,
+    bulletin: Bulletin,
 }
 
 /// Who asks for a lease: DYNO, release and a random part; unique per process.
@@ -147,7 +152,7 @@ impl Store {
                 });
             }
         };
-        Ok(Self { engine, sealer: Sealer::new(config.secret_key.as_ref()) })
+        Ok(Self { engine, sealer: Sealer::new(config.secret_key.as_ref()), bulletin: Bulletin::default() })
     }
 
     /// "postgresql" or "sqlite".

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::TimeDelta;
 
 use super::{Postgres, args, column, rows::fenced};
 use crate::config::WaVersion;
 use crate::runtime::clock;
 use crate::store::engine::{Bond, Won, version_of, version_text};
+use crate::store::notice::{CHANNEL, Notice};
 use crate::store::{Lease, Owner, StoreError};
 
 /// A holder is only looked at, so that waiting dynos do not lock the row. When there is none, the row
@@ -35,7 +36,8 @@ const ACQUIRE: &str = "
         RETURNING epoch, generation
     )
     SELECT (SELECT epoch FROM won), (SELECT generation FROM won),
-        (SELECT owner FROM held), (SELECT (extract(epoch FROM expires_at) * 1000000)::bigint FROM held)";
+        (SELECT owner FROM held),
+        (SELECT (extract(epoch FROM expires_at - clock_timestamp()) * 1000000)::bigint FROM held)";
 
 const RENEW: &str = "
     UPDATE blacksky.session AS s SET expires_at = clock_timestamp() + make_interval(secs => $4)
@@ -43,9 +45,14 @@ const RENEW: &str = "
     WHERE s.id = l.id AND s.epoch = l.epoch AND s.owner = l.owner
     RETURNING s.id, s.epoch";
 
+/// Tells the dynos that wait in the same transaction.
 const RELEASE: &str = "
-    UPDATE blacksky.session SET owner = '', expires_at = '-infinity'
-    WHERE id = $1 AND epoch = $2 AND owner = $3";
+    WITH gone AS (
+        UPDATE blacksky.session SET owner = '', expires_at = '-infinity'
+        WHERE id = $1 AND epoch = $2 AND owner = $3
+        RETURNING id
+    )
+    SELECT pg_notify($4, $5) FROM gone";
 
 /// The key changes, so this waits for writes under way in the old generation.
 const ARCHIVE: &str = "
@@ -82,8 +89,9 @@ impl Postgres {
             if let (Some(epoch), Some(generation)) = (column(row, 0)?, column(row, 1)?) {
                 return Ok(Won { epoch, generation });
             }
-            if let (Some(owner), Some(until)) = (column(row, 2)?, column::<Option<i64>>(row, 3)?) {
-                let until = DateTime::from_timestamp_micros(until).unwrap_or_else(clock::now);
+            if let (Some(owner), Some(left)) = (column(row, 2)?, column::<Option<i64>>(row, 3)?) {
+                // Told in our own time: the two clocks may differ.
+                let until = clock::now() + TimeDelta::microseconds(left);
                 return Err(StoreError::Held { owner, until });
             }
         }
@@ -107,7 +115,9 @@ impl Postgres {
     }
 
     pub(super) async fn lease_release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.run_lease(RELEASE, args![&lease.session, lease.epoch, &lease.owner.0]).await.map(drop)
+        let notice = Notice::Lease { session: lease.session.clone() }.to_string();
+        let args = args![&lease.session, lease.epoch, &lease.owner.0, CHANNEL, notice];
+        self.run_lease(RELEASE, args).await.map(drop)
     }
 
     pub(super) async fn lease_archive(&self, bond: &Bond) -> Result<i64, StoreError> {

@@ -5,6 +5,7 @@
 //! a take-over, which changes the epoch, waits for it, and finds no such row fenced off.
 
 mod lease;
+mod listen;
 mod problem;
 mod rows;
 
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
 use super::kind::{Kind, Name, Row};
+use super::notice::Bulletin;
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::{Secret, Tls, WaVersion};
 
@@ -57,8 +59,10 @@ impl Postgres {
     /// Connects, the lease's connection and one of the pool at the same time.
     pub(super) async fn open(url: &Secret, tls: Tls, max_connections: u32) -> Result<Self, StoreError> {
         let options = options(url, tls)?;
+        // The lease's, and the listener's.
+        let apart = 1 + u32::from(Self::listens(max_connections));
         let pool = PgPoolOptions::new()
-            .max_connections(max_connections.saturating_sub(1).max(1))
+            .max_connections(max_connections.saturating_sub(apart).max(1))
             .acquire_timeout(POOL_DEADLINE)
             // A dead connection is noticed by its first statement, which is then retried: no ping before each.
             .test_before_acquire(false)
@@ -216,6 +220,10 @@ impl Engine for Postgres {
             let _ = tokio::time::timeout(DEADLINE, connection.close()).await;
         }
         let _ = tokio::time::timeout(DEADLINE, self.pool.close()).await;
+    }
+
+    async fn listen(&self, bulletin: &Bulletin) -> Result<(), StoreError> {
+        self.listen_once(bulletin).await
     }
 
     async fn acquire(&self, session: &str, owner: &Owner, ttl: Duration) -> Result<Won, StoreError> {

@@ -21,6 +21,7 @@ use sqlx::{ConnectOptions as _, Row as _, Sqlite as Driver, SqlitePool, Transact
 
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
 use super::kind::{Kind, Name, Row};
+use super::notice::Bulletin;
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::WaVersion;
 
@@ -191,6 +192,10 @@ impl Engine for Sqlite {
         if let Ok(mut locks) = self.locks.lock() {
             locks.clear();
         }
+    }
+
+    async fn listen(&self, _bulletin: &Bulletin) -> Result<(), StoreError> {
+        std::future::pending().await
     }
 
     async fn acquire(&self, session: &str, owner: &Owner, _ttl: Duration) -> Result<Won, StoreError> {

@@ -5,6 +5,7 @@ mod backend;
 mod command;
 mod contract;
 mod keeper;
+mod notices;
 mod postgres;
 mod postgres_problems;
 mod sealing;
