@@ -65,6 +65,8 @@ pub enum Event {
 pub enum Action {
     /// Ask for the lease; answered by `Acquired`, `Held` or `DatabaseDown`.
     Acquire,
+    /// Ask the database at once whether the lease is still ours; answered by `LeaseLost` when it is not.
+    Confirm,
     /// Open one connection; answered by `Ended` in all cases, or `Unreadable` or `DatabaseDown` when
     /// there is no client to be had.
     Dial,
@@ -117,6 +119,8 @@ pub struct Machine {
     attempt: u32,
     /// Answers missed by the database in a row.
     database_failures: u32,
+    /// Attempts in a row that led to no stable link.
+    failed: u32,
     conflicts: Vec<Instant>,
     /// Restarts, and whether the link had been open before each.
     restarts: Vec<(Instant, bool)>,
@@ -132,6 +136,7 @@ impl Machine {
             failures: 0,
             attempt: 0,
             database_failures: 0,
+            failed: 0,
             conflicts: Vec::new(),
             restarts: Vec::new(),
         }
@@ -161,6 +166,12 @@ impl Machine {
     /// Dials since the link was last open for `reset_after`.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Attempts in a row that led to no stable link, the ending that brought this state included; 0 once a
+    /// link was open for `reset_after`, and when nothing is attempted any more.
+    pub fn failed(&self) -> u32 {
+        self.failed
     }
 
     /// When the next dial is due, if one is planned.
@@ -211,6 +222,9 @@ impl Machine {
                 actions
             }
             (_, Event::LeaseLost) => {
+                // Another dyno's link from here on, and so are its troubles.
+                self.failed = 0;
+                self.conflicts.clear();
                 let mut actions = vec![Action::Discard(CutReason::Lease)];
                 actions.extend(self.acquire(LinkState::Standby));
                 actions
@@ -284,6 +298,7 @@ impl Machine {
     }
 
     fn park(&mut self, why: Parked, until: Option<Instant>) -> Vec<Action> {
+        self.failed = 0;
         self.phase = Phase::Parked { why, until };
         until.map(Action::WakeAt).into_iter().collect()
     }
@@ -322,6 +337,7 @@ impl Machine {
     fn settle(&mut self) {
         self.failures = 0;
         self.attempt = 0;
+        self.failed = 0;
     }
 
     fn back_off(&mut self, now: Instant, extra: u32, rng: &mut impl Rng) -> Vec<Action> {
@@ -342,17 +358,23 @@ impl Machine {
         if open_since.is_some_and(|since| now >= since + self.backoff.reset_after.get()) {
             self.settle();
         }
+        if self.attempt > 0 && reaction != Reaction::Restart {
+            self.failed = self.failed.saturating_add(1);
+        }
         match reaction {
             Reaction::Restart => self.restart(now, open_since.is_some(), rng),
             Reaction::Conflict => {
                 self.conflicts.retain(|at| *at + CONFLICT_WINDOW > now);
                 self.conflicts.push(now);
+                // The other client may be the dyno that has taken over, and the news of it on its way: hence
+                // the `Confirm`.
                 if self.conflicts.len() >= CONFLICTS_TO_PARK {
-                    return self.park(Parked::Conflict, None);
+                    self.park(Parked::Conflict, None);
+                    return vec![Action::Confirm];
                 }
                 let until = now + CONFLICT_RETRY;
                 self.phase = Phase::BackingOff { until };
-                vec![Action::WakeAt(until)]
+                vec![Action::WakeAt(until), Action::Confirm]
             }
             Reaction::LoggedOut => {
                 self.settle();
@@ -380,6 +402,7 @@ impl Machine {
         }
         if self.restarts.iter().any(|(_, was_open)| *was_open) {
             // Not pairing: a server that restarts open links again and again.
+            self.failed = self.failed.saturating_add(1);
             return self.back_off(now, 0, rng);
         }
         self.restarts.clear();

@@ -213,7 +213,8 @@ fn failure(reason: ConnectFailureReason, expire: Option<Duration>) -> Reaction {
         | Reason::ClientUnknown => Reaction::Park(Parked::Refused),
         Reason::InternalServerError | Reason::ServiceUnavailable => BACK_OFF,
         Reason::Unknown(429) => SLOW_DOWN,
-        Reason::Unknown(411 | 440) => Reaction::Park(Parked::Refused),
+        Reason::Unknown(440) => Reaction::Conflict,
+        Reason::Unknown(411) => Reaction::Park(Parked::Refused),
         // Nobody documents these; slow and for ever is better than a bot that stays down.
         Reason::Generic | Reason::Experimental | Reason::Unknown(_) => SLOW_DOWN,
     }
@@ -237,6 +238,7 @@ mod tests {
         for reason in [403, 406, 409, 411, 413, 414, 415, 418] {
             assert_eq!(login(reason), Reaction::Park(Parked::Refused), "{reason}");
         }
+        assert_eq!(login(440), Reaction::Conflict);
         assert_eq!(login(405), Reaction::Park(Parked::ClientOutdated));
         for reason in [500, 503] {
             assert_eq!(login(reason), BACK_OFF, "{reason}");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::link::LinkState;
@@ -51,6 +51,13 @@ pub struct BotStatus {
     pub open_since: Option<DateTime<Utc>>,
     /// Why and when the link ended last.
     pub last_disconnect: Option<Disconnect>,
+    /// How often the link ended, or was not made, in this process, by [`Disconnect::reason`].
+    pub disconnects: BTreeMap<String, u64>,
+    /// What a person should know although nothing is stopped for it; at most one of a kind.
+    pub warnings: Vec<Warning>,
+    /// How often each kind of warning was raised in this process, those that are over included: whoever
+    /// watches the board sees by this that a warning which still stands was raised again.
+    pub raised: BTreeMap<WarningKind, u64>,
     /// Dials since the link was last open for `backoff.reset_after`.
     pub attempt: u32,
     /// When the next dial is due, while backing off.
@@ -89,7 +96,53 @@ pub struct Disconnect {
     pub text: String,
 }
 
+/// Something that a person should know and that restarts nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What it is about.
+    pub kind: WarningKind,
+    /// When it was first raised since it was last over.
+    pub since: DateTime<Utc>,
+    /// One or two sentences for a person: what happens, and what to do.
+    pub text: String,
+}
+
+/// The kinds of warnings. The words are stable: `/status` and alerts use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WarningKind {
+    /// For ten minutes a large share of the inbound messages could not be decrypted.
+    Deaf,
+    /// Attempt after attempt to open the link fails; raised again at every fifth.
+    ReconnectLoop,
+}
+
+impl WarningKind {
+    /// The stable word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deaf => "deaf",
+            Self::ReconnectLoop => "reconnect_loop",
+        }
+    }
+}
+
 impl BotStatus {
+    /// Raises a warning, or raises it again: the text is the new one, `since` stays.
+    pub fn raise(&mut self, kind: WarningKind, now: DateTime<Utc>, text: impl Into<String>) {
+        let text = text.into();
+        match self.warnings.iter_mut().find(|warning| warning.kind == kind) {
+            Some(warning) => warning.text = text,
+            None => self.warnings.push(Warning { kind, since: now, text }),
+        }
+        *self.raised.entry(kind).or_default() += 1;
+    }
+
+    /// The warning is over; one that does not stand is ignored.
+    pub fn clear(&mut self, kind: WarningKind) {
+        self.warnings.retain(|warning| warning.kind != kind);
+    }
+
     /// A bot whose process has just begun.
     pub fn starting(now: DateTime<Utc>) -> Self {
         Self {
@@ -99,6 +152,9 @@ impl BotStatus {
             qr: None,
             open_since: None,
             last_disconnect: None,
+            disconnects: BTreeMap::new(),
+            warnings: Vec::new(),
+            raised: BTreeMap::new(),
             attempt: 0,
             next_attempt_at: None,
             reconnects: 0,
@@ -147,5 +203,36 @@ impl Board {
             }
             None => false,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::clock;
+
+    #[test]
+    fn a_warning_raised_again_keeps_its_beginning_and_is_counted() {
+        let mut bot = BotStatus::starting(clock::now());
+        let (first, second) = (clock::now(), clock::now() + chrono::Duration::minutes(3));
+        bot.raise(WarningKind::ReconnectLoop, first, "5 attempts failed");
+        bot.raise(WarningKind::Deaf, first, "deaf");
+        bot.raise(WarningKind::ReconnectLoop, second, "10 attempts failed");
+        let text = "10 attempts failed".to_owned();
+        assert_eq!(bot.warnings[0], Warning { kind: WarningKind::ReconnectLoop, since: first, text });
+        assert_eq!(bot.warnings.len(), 2);
+        bot.clear(WarningKind::ReconnectLoop);
+        bot.clear(WarningKind::ReconnectLoop);
+        assert_eq!(bot.warnings.len(), 1, "the other one stands");
+        bot.raise(WarningKind::ReconnectLoop, second, "15 attempts failed");
+        assert_eq!(bot.raised[&WarningKind::ReconnectLoop], 3);
+        assert_eq!(bot.warnings[1].since, second, "a new one begins anew");
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_json() {
+        for kind in [WarningKind::Deaf, WarningKind::ReconnectLoop] {
+            assert_eq!(serde_json::to_value(kind).expect("a word"), kind.name());
+        }
     }
 }

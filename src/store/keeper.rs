@@ -96,6 +96,13 @@ impl Keeper {
         self.0.store.release(lease).await
     }
 
+    /// Renews at once, and whether the lease is still kept. A database that does not answer takes nothing
+    /// away: the deadline goes on counting.
+    pub async fn confirm(&self, lease: &Lease) -> bool {
+        self.renew().await;
+        self.kept().get(&lease.session).is_some_and(|entry| entry.lease.epoch == lease.epoch)
+    }
+
     /// Renews until `stop`; the leases stay as they are then, for [`release`](Self::release).
     pub async fn run(&self, stop: CancellationToken) {
         let watch = async {
@@ -270,8 +277,9 @@ mod tests {
         keeper.release(&first.lease).await.expect("releases");
         assert!(keeper.renew().await);
         assert!(!second.lost().is_cancelled());
+        assert!(keeper.confirm(&second.lease).await && !keeper.confirm(&first.lease).await);
         store.release(&second.lease).await.expect("releases");
-        assert!(keeper.renew().await);
+        assert!(!keeper.confirm(&second.lease).await);
         assert!(second.lost().is_cancelled(), "the renewal said that it is gone");
     }
 }

@@ -14,7 +14,7 @@ use super::qr;
 use super::router::SET_TOKEN;
 use super::words::{Tone, Words, words};
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot, Warning};
 
 const STYLE: &str = include_str!("../../templates/page.css");
 const SCRIPT: &str = include_str!("../../templates/page.js");
@@ -226,6 +226,7 @@ struct BotCard<'a> {
     reason: Option<&'static str>,
     words: Words,
     advice: Option<&'a str>,
+    warnings: Vec<(&'a Warning, Moment)>,
     since: Moment,
     open: Option<Moment>,
     next: Option<Moment>,
@@ -259,6 +260,11 @@ impl<'a> BotCard<'a> {
             // While pairing the steps beside the QR say it at length.
             advice: bot.advice.as_deref().filter(|_| bot.state != LinkState::Pairing),
             words,
+            warnings: bot
+                .warnings
+                .iter()
+                .map(|warning| (warning, Moment::past(warning.since, now)))
+                .collect(),
             since: Moment::past(bot.since, now),
             open: bot.open_since.filter(|_| bot.state == LinkState::Open).map(|at| Moment::past(at, now)),
             next: bot.next_attempt_at.map(|at| Moment::coming(at, now)),

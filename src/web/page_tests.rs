@@ -1,7 +1,7 @@
 use super::*;
 use crate::link::state::Parked;
 use crate::runtime::clock;
-use crate::runtime::status::{Board, Qr};
+use crate::runtime::status::{Board, Qr, WarningKind};
 
 const ADMIN: Access = Access::Admin(Proof::ThisMachine);
 const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
@@ -36,12 +36,14 @@ fn what_others_wrote_is_escaped() {
         bot.advice = Some(EVIL.to_owned());
         bot.last_disconnect =
             Some(Disconnect { at: clock::now(), reason: EVIL.to_owned(), text: EVIL.to_owned() });
+        bot.disconnects.insert(EVIL.to_owned(), 1);
+        bot.raise(WarningKind::Deaf, clock::now(), EVIL);
     });
     snapshot.simulator = Some(EVIL.to_owned());
     snapshot.database = DatabaseStatus::Down { kind: "sqlite", problem: EVIL.to_owned() };
     let html = page(EVIL, &snapshot, ADMIN, clock::now());
     assert!(!html.contains("<script>alert"), "{html}");
-    assert_eq!(html.matches("&#60;script&#62;alert(1)").count(), 7, "name twice and five texts");
+    assert_eq!(html.matches("&#60;script&#62;alert(1)").count(), 9, "name twice and seven texts");
     assert_eq!(html.matches("<script>").count(), 1, "only our own");
 }
 
@@ -97,6 +99,21 @@ fn the_advice_of_the_bot_is_shown_but_not_beside_the_steps_of_pairing() {
     };
     assert!(advised(LinkState::Parked(Parked::Refused)) && advised(LinkState::Open));
     assert!(!advised(LinkState::Pairing));
+}
+
+#[test]
+fn warnings_and_the_count_of_each_reason_are_shown() {
+    let html = |change: fn(&mut BotStatus)| live(&snapshot(change), PUBLIC, clock::now());
+    let quiet = html(|bot| bot.state = LinkState::Open);
+    assert!(!quiet.contains("data-warning") && !quiet.contains("Disconnects"), "{quiet}");
+    let busy = html(|bot| {
+        bot.state = LinkState::Open;
+        bot.disconnects = [("silence".to_owned(), 12_000), ("http_503".to_owned(), 1)].into();
+        bot.raise(WarningKind::Deaf, clock::now(), "It hears nothing.");
+    });
+    assert!(busy.contains("data-warning=\"deaf\"") && busy.contains("It hears nothing."), "{busy}");
+    assert!(busy.contains("<code>silence</code> 12,000"), "{busy}");
+    assert!(busy.contains("<code>http_503</code> 1<"), "{busy}");
 }
 
 #[test]

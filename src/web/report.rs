@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot, WarningKind};
 
 /// What anybody may know: no session id, no QR, no personal data.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +48,10 @@ pub struct BotReport {
     pub advice: Option<String>,
     /// How the link ended last.
     pub last_disconnect: Option<Disconnect>,
+    /// How often the link ended or was not made, in this process, by reason.
+    pub disconnects: BTreeMap<String, u64>,
+    /// What a person should know although nothing is stopped for it.
+    pub warnings: Vec<WarningReport>,
     /// Dials since the link was last stable.
     pub attempt: u32,
     /// When the next dial is due.
@@ -58,6 +62,19 @@ pub struct BotReport {
     pub messages_in: u64,
     /// Replies sent by this process.
     pub messages_out: u64,
+}
+
+/// One warning of a [`BotReport`].
+#[derive(Debug, Clone, Serialize)]
+pub struct WarningReport {
+    /// The warning's word, such as "deaf".
+    pub kind: WarningKind,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// What happens and what to do.
+    pub text: String,
+    /// How often it was raised in this process.
+    pub raised: u64,
 }
 
 /// The report of a snapshot.
@@ -95,6 +112,17 @@ fn bot_report(bot: &BotStatus, now: DateTime<Utc>) -> BotReport {
         open_seconds: open_since.map_or(0, |at| seconds_between(at, now)),
         advice: bot.advice.clone(),
         last_disconnect: bot.last_disconnect.clone(),
+        disconnects: bot.disconnects.clone(),
+        warnings: bot
+            .warnings
+            .iter()
+            .map(|warning| WarningReport {
+                kind: warning.kind,
+                since: warning.since,
+                text: warning.text.clone(),
+                raised: bot.raised.get(&warning.kind).copied().unwrap_or_default(),
+            })
+            .collect(),
         attempt: bot.attempt,
         next_attempt_at: bot.next_attempt_at,
         reconnects: bot.reconnects,

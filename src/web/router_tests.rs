@@ -11,6 +11,7 @@ use crate::bot::handle::Request as Ask;
 use crate::config::Secret;
 use crate::link::LinkState;
 use crate::link::state::Parked;
+use crate::runtime::status::WarningKind;
 use crate::runtime::status::{Board, Qr};
 
 const TOKEN: &str = "correct horse";
@@ -122,6 +123,7 @@ async fn the_keys_of_status_are_those_of_its_document() {
             reason: "silence".into(),
             text: "x".into(),
         });
+        bot.raise(WarningKind::Deaf, clock::now(), "x");
     });
     let (_, body) = stage.get("/status", &[]).await;
     let json: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -129,6 +131,7 @@ async fn the_keys_of_status_are_those_of_its_document() {
     let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
     keys.extend(json["bots"]["main"].as_object().unwrap().keys());
     keys.extend(json["bots"]["main"]["last_disconnect"].as_object().unwrap().keys());
+    keys.extend(json["bots"]["main"]["warnings"][0].as_object().unwrap().keys());
     for key in keys {
         assert!(document.contains(&format!("`{key}`")), "docs/status.md does not mention `{key}`");
     }

@@ -4,7 +4,7 @@ use blacksky::bot::handle::Request;
 use blacksky::link::LinkState;
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
-use blacksky::runtime::status::{DatabaseStatus, Disconnect, Qr};
+use blacksky::runtime::status::{DatabaseStatus, Disconnect, Qr, WarningKind};
 use chrono::TimeDelta;
 
 use crate::support::browser::{Browser, SOON};
@@ -58,6 +58,8 @@ fn back_off(site: &TestSite, wait: TimeDelta) {
             reason: "silence".into(),
             text: "WhatsApp was silent for 35 s, so the connection was taken for dead.".into(),
         });
+        bot.disconnects = [("silence".to_owned(), 2), ("http_503".to_owned(), 5)].into();
+        bot.raise(WarningKind::ReconnectLoop, clock::now(), "5 attempts in a row led to no stable link.");
     });
 }
 
@@ -245,6 +247,8 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
                 bot.reconnects = u64::MAX;
                 let text = format!("<img src=x onerror=window.evil=1>{}", "x".repeat(300));
                 bot.last_disconnect = Some(Disconnect { at: clock::now(), reason: "r".repeat(200), text });
+                bot.disconnects.insert("r".repeat(200), u64::MAX);
+                bot.raise(WarningKind::Deaf, clock::now(), "<img src=x onerror=window.evil=1>".repeat(9));
             });
         }),
     ];

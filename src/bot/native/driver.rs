@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,16 +13,17 @@ use super::Native;
 use super::connection::News;
 use super::gate::Trouble;
 use super::live::{Happening, Live, Parts};
+use super::told::{Looping, Told};
 use super::version::Versions;
 use crate::bot::handle::Request;
 use crate::config::WaVersion;
 use crate::link::http::Http;
 use crate::link::machine::{Action, Event, Machine};
 use crate::link::policy::{Ending, Reaction};
-use crate::link::transport::CutReason;
+use crate::link::transport::{CutReason, End};
 use crate::link::{LinkState, Parked, advice};
 use crate::runtime::clock;
-use crate::runtime::status::{Disconnect, Qr};
+use crate::runtime::status::WarningKind;
 use crate::store::{Keeper, Kept, SessionStore, StoreError};
 
 /// The database answers within this or counts as down.
@@ -51,18 +51,6 @@ enum Wake {
     Request(Option<Request>),
 }
 
-/// What the board tells beside the machine's state. Published with it in one change, so that no reader
-/// sees half of it.
-#[derive(Default)]
-struct Told {
-    qr: Option<Qr>,
-    open_since: Option<DateTime<Utc>>,
-    /// The link has been open in this process.
-    was_open: bool,
-    reconnects: u64,
-    last_disconnect: Option<Disconnect>,
-}
-
 pub struct Driver {
     native: Native,
     keeper: Keeper,
@@ -75,6 +63,8 @@ pub struct Driver {
     wake_at: Option<Instant>,
     began: Instant,
     told: Told,
+    /// How the link ended, until the machine has said what follows.
+    ending: Option<Ending>,
     /// No more requests can come.
     unasked: bool,
 }
@@ -96,6 +86,7 @@ impl Driver {
             wake_at: None,
             began: Instant::now(),
             told: Told::default(),
+            ending: None,
             unasked: false,
             native,
         }
@@ -149,7 +140,7 @@ impl Driver {
             Wake::Stop => Some(Event::Stop),
             Wake::Lost => {
                 tracing::warn!(bot = %self.native.name, "the lease was lost: closing the link");
-                self.disconnected(&Ending::Transport(crate::link::transport::End::Cut(CutReason::Lease)));
+                self.told.disconnected(&Ending::Transport(End::Cut(CutReason::Lease)));
                 Some(Event::LeaseLost)
             }
             Wake::Client(Happening::Trouble(trouble)) => Some(self.trouble(trouble)),
@@ -168,16 +159,16 @@ impl Driver {
     }
 
     fn trouble(&mut self, trouble: Trouble) -> Event {
-        let cut = |reason| Ending::Transport(crate::link::transport::End::Cut(reason));
+        let cut = |reason| Ending::Transport(End::Cut(reason));
         match trouble {
             Trouble::Database => {
                 tracing::error!(bot = %self.native.name, "the database does not take writes: closing the link");
-                self.disconnected(&cut(CutReason::Database));
+                self.told.disconnected(&cut(CutReason::Database));
                 Event::DatabaseDown
             }
             Trouble::Fenced => {
                 tracing::warn!(bot = %self.native.name, "another dyno has taken over: closing the link");
-                self.disconnected(&cut(CutReason::Lease));
+                self.told.disconnected(&cut(CutReason::Lease));
                 Event::LeaseLost
             }
             Trouble::Unreadable => Event::Unreadable,
@@ -207,8 +198,10 @@ impl Driver {
                     live.connection = None;
                     live.set_open(false);
                 }
-                self.ended(&ending);
-                Some(Event::Ended(ending.reaction()))
+                self.told.disconnected(&ending);
+                let reaction = ending.reaction();
+                self.ending = Some(ending);
+                Some(Event::Ended(reaction))
             }
         }
     }
@@ -240,17 +233,23 @@ impl Driver {
         }
     }
 
+    /// Says how the link ended and what follows, once the machine has decided it.
     fn ended(&mut self, ending: &Ending) {
         let reaction = ending.reaction();
-        let (bot, reason) = (&self.native.name, ending.word());
-        match reaction {
-            Reaction::Restart => tracing::info!(%bot, reason, "the stream restarts"),
-            Reaction::BackOff { .. } | Reaction::BanFor(_) | Reaction::Conflict | Reaction::Ours => {
-                tracing::warn!(%bot, reason, "the link ended: {}", ending.text());
-            }
-            Reaction::Park(_) | Reaction::LoggedOut => {
-                tracing::error!(%bot, reason, "the link ended: {}", ending.text());
-            }
+        let (bot, reason, text) = (&self.native.name, ending.word(), ending.text());
+        let count = self.told.count(&reason);
+        let state = self.machine.state();
+        let next = self.machine.next_dial().map(|at| at.saturating_duration_since(Instant::now()));
+        let next_attempt_ms = next.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let (attempt, stands) = (self.machine.attempt(), state.name());
+        if reaction == Reaction::Restart && state == LinkState::Connecting {
+            tracing::info!(%bot, reason, count, "the stream restarts");
+        } else if let (LinkState::Parked(_) | LinkState::LoggedOut, Some(advice)) =
+            (state, advice::advice(state))
+        {
+            tracing::error!(%bot, reason, count, state = stands, next_attempt_ms, "the link ended: {text} {advice}");
+        } else {
+            tracing::warn!(%bot, reason, count, state = stands, attempt, next_attempt_ms, "the link ended: {text}");
         }
         if reaction == Reaction::Park(Parked::ClientOutdated) {
             if let Some(version) = self.live().map(|live| live.version) {
@@ -258,14 +257,6 @@ impl Driver {
             }
             self.refresh_version();
         }
-        if reaction != Reaction::Restart {
-            self.disconnected(ending);
-        }
-    }
-
-    fn disconnected(&mut self, ending: &Ending) {
-        self.told.last_disconnect =
-            Some(Disconnect { at: clock::now(), reason: ending.word(), text: ending.text() });
     }
 
     fn live(&mut self) -> Option<&mut Live> {
@@ -278,6 +269,9 @@ impl Driver {
         while let Some(event) = events.pop_front() {
             let actions = self.machine.step(Instant::now(), event, &mut self.rng);
             tracing::debug!(bot = %self.native.name, ?event, ?actions, "step");
+            if let Some(ending) = self.ending.take() {
+                self.ended(&ending);
+            }
             self.publish();
             for action in actions {
                 events.extend(self.act(action).await);
@@ -294,6 +288,7 @@ impl Driver {
         if state != LinkState::Open {
             self.told.open_since = None;
         }
+        let looping = self.told.looping(self.machine.failed());
         let told = &self.told;
         let attempt = self.machine.attempt();
         let next_attempt_at = self.machine.next_dial().map(|at| {
@@ -312,12 +307,19 @@ impl Driver {
             bot.open_since = told.open_since;
             bot.reconnects = told.reconnects;
             bot.last_disconnect.clone_from(&told.last_disconnect);
+            bot.disconnects.clone_from(&told.disconnects);
+            match &looping {
+                Looping::Over => bot.clear(WarningKind::ReconnectLoop),
+                Looping::Again(text) => bot.raise(WarningKind::ReconnectLoop, clock::now(), text),
+                Looping::AsBefore => {}
+            }
         });
     }
 
     async fn act(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Acquire => Some(self.acquire().await),
+            Action::Confirm => self.confirm().await,
             Action::Dial => self.dial().await,
             Action::Discard(reason) => {
                 self.discard(reason).await;
@@ -361,6 +363,19 @@ impl Driver {
                 self.database_down("no answer in time");
                 Event::DatabaseDown
             }
+        }
+    }
+
+    /// Asks whether the lease is still ours, without waiting for the next renewal.
+    async fn confirm(&self) -> Option<Event> {
+        let lease = &self.epoch.as_ref()?.kept.lease;
+        match tokio::time::timeout(DATABASE_DEADLINE, self.keeper.confirm(lease)).await {
+            Ok(false) => {
+                tracing::info!(bot = %self.native.name, "another dyno has the link: standing by");
+                Some(Event::LeaseLost)
+            }
+            // The deadline of the lease goes on counting.
+            Ok(true) | Err(_) => None,
         }
     }
 

@@ -22,6 +22,7 @@ mod gate;
 mod hook;
 mod inbox;
 mod live;
+mod told;
 mod version;
 
 use tokio::sync::mpsc;

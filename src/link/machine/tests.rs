@@ -49,7 +49,7 @@ impl Bench {
     /// Ends the link and gives the wait until the next dial.
     fn wait_after(&mut self, reaction: Reaction) -> Duration {
         match self.send(Event::Ended(reaction)).as_slice() {
-            [Action::WakeAt(until)] => *until - self.now,
+            [Action::WakeAt(until)] | [Action::WakeAt(until), Action::Confirm] => *until - self.now,
             other => panic!("{reaction:?} gave {other:?}"),
         }
     }
@@ -134,12 +134,54 @@ fn conflicts_retry_late_and_the_third_parks() {
         assert_eq!(bench.wake(), [Action::Dial]);
         bench.send(Event::Opened);
     }
-    assert_eq!(bench.send(Event::Ended(Reaction::Conflict)), []);
+    assert_eq!(bench.send(Event::Ended(Reaction::Conflict)), [Action::Confirm]);
     assert_eq!(bench.state(), LinkState::Parked(Parked::Conflict));
     assert_eq!(bench.send(Event::Woke), []);
     assert_eq!(bench.send(Event::ReconnectNow), [Action::Dial]);
     // The count begins anew.
     assert_eq!(bench.wait_after(Reaction::Conflict), CONFLICT_RETRY);
+}
+
+#[test]
+fn a_conflict_asks_whether_the_lease_is_still_ours_and_stands_by_when_it_is_not() {
+    let mut bench = Bench::open();
+    for _ in 0..3 {
+        let actions = bench.send(Event::Ended(Reaction::Conflict));
+        assert_eq!(actions, [Action::WakeAt(bench.now + CONFLICT_RETRY), Action::Confirm]);
+        assert_eq!(bench.send(Event::LeaseLost), [Action::Discard(CutReason::Lease), Action::Acquire]);
+        assert_eq!(bench.state(), LinkState::Standby, "it never parks: the conflict was the other dyno");
+        bench.send(Event::Acquired);
+        bench.send(Event::Opened);
+    }
+}
+
+#[test]
+fn failed_attempts_in_a_row_are_counted_until_the_link_is_stable() {
+    let mut bench = Bench::dialling();
+    for failed in 1..=7 {
+        bench.wait_after(LOST);
+        assert_eq!(bench.machine.failed(), failed);
+        bench.wake();
+    }
+    // Open for too short a time is one more failure.
+    bench.send(Event::Opened);
+    bench.pass(Duration::from_secs(29));
+    bench.wait_after(LOST);
+    assert_eq!(bench.machine.failed(), 8);
+    bench.wake();
+    bench.send(Event::Opened);
+    bench.pass(Duration::from_secs(30));
+    bench.send(Event::Woke);
+    assert_eq!(bench.machine.failed(), 0);
+    // The end of a stable link is no failed attempt.
+    bench.wait_after(LOST);
+    assert_eq!(bench.machine.failed(), 0);
+    bench.wake();
+    bench.wait_after(LOST);
+    assert_eq!(bench.machine.failed(), 1);
+    bench.wake();
+    bench.send(Event::Ended(Reaction::Park(Parked::Refused)));
+    assert_eq!(bench.machine.failed(), 0, "a parked link attempts nothing");
 }
 
 #[test]
@@ -337,6 +379,7 @@ proptest! {
                         }
                         Action::Discard(_) | Action::Archive => { in_flight = false; leased = false; }
                         Action::WakeAt(_) => {}
+                        Action::Confirm => prop_assert!(leased && !in_flight),
                         Action::Close => prop_assert!(false, "closed without a stop"),
                     }
                 }
