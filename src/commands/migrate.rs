@@ -35,7 +35,8 @@ fn failure(error: StoreError) -> Failure {
         StoreError::NewerSchema { .. }
         | StoreError::Held { .. }
         | StoreError::Fenced
-        | StoreError::Unreadable { .. } => Exit::Failed,
+        | StoreError::Unreadable { .. }
+        | StoreError::Refused { .. } => Exit::Failed,
     };
     Failure::new(exit, error)
 }

@@ -82,6 +82,32 @@ pub(super) struct InboxRow {
     pub value: Vec<u8>,
 }
 
+/// All rows of a session that a copy takes, still sealed, as they were at one instant.
+#[derive(Debug)]
+pub(super) struct RawCopy {
+    /// Epoch, generation and version of the session's row in the same snapshot.
+    pub epoch: i64,
+    pub generation: i64,
+    pub wa_version: Option<String>,
+    /// The database's clock, microseconds since 1970.
+    pub taken_at: i64,
+    /// Rows with the number of their kind, without those that were set aside.
+    pub rows: Vec<(i16, Row)>,
+    /// Messages not yet handled, in the order of arrival.
+    pub inbox: Vec<InboxRow>,
+}
+
+/// Reading a session as a whole, and writing one.
+#[async_trait]
+pub(super) trait Copying {
+    /// All of a session, read in one snapshot; `None` when there is no such session.
+    async fn copy(&self, session: &str) -> Result<Option<RawCopy>, StoreError>;
+    /// Makes these rows a new generation and the current one, archives the one of the bond, and gives the
+    /// new one's number: one transaction. With `carry_inbox` the messages of the old one are in the new one
+    /// too, and win over those of the copy.
+    async fn restore(&self, bond: &Bond, copy: RawCopy, carry_inbox: bool) -> Result<i64, StoreError>;
+}
+
 /// How long handled messages stay, so that a redelivered one is known.
 pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most handled messages one pruning removes.
@@ -89,7 +115,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 
 /// A database. Every write returns only once it is durable.
 #[async_trait]
-pub(super) trait Engine: Debug + Send + Sync {
+pub(super) trait Engine: Copying + Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);

@@ -9,7 +9,7 @@ use super::seal::Place;
 use super::{SessionStore, StoreError};
 
 /// The kind under which inbox values are sealed; no row of a session has it.
-const INBOX: i16 = 0;
+pub(super) const INBOX: i16 = 0;
 
 /// An inbound message as the inbox keeps it.
 #[derive(Clone, PartialEq, Eq)]
@@ -99,6 +99,12 @@ impl SessionStore {
     }
 }
 
-fn unreadable(problem: &impl std::fmt::Display) -> StoreError {
+/// The name under which a row of the inbox is sealed.
+pub(super) fn name_of(row: &InboxRow) -> Name {
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    Name::triple(&text(&row.chat), &text(&row.sender), &text(&row.id))
+}
+
+pub(super) fn unreadable(problem: &impl std::fmt::Display) -> StoreError {
     StoreError::Unreadable { what: "a message of the inbox".into(), problem: problem.to_string() }
 }

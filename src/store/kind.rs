@@ -48,9 +48,40 @@ pub(super) enum Kind {
 pub(super) const SET_ASIDE: i16 = 1000;
 
 impl Kind {
+    const ALL: [Self; 18] = [
+        Self::Device,
+        Self::Identity,
+        Self::Session,
+        Self::PreKey,
+        Self::SignedPreKey,
+        Self::SenderKey,
+        Self::SyncKey,
+        Self::SyncVersion,
+        Self::MutationMac,
+        Self::SenderKeyDevice,
+        Self::LidMapping,
+        Self::BaseKey,
+        Self::DeviceList,
+        Self::GroupMetadata,
+        Self::TcToken,
+        Self::SentMessage,
+        Self::PendingInbound,
+        Self::MsgSecret,
+    ];
+
     /// The stored number.
     pub(super) const fn number(self) -> i16 {
         self as i16
+    }
+
+    /// The kind of a stored number; `None` when a newer blacksky made it, or when the row was set aside.
+    pub(super) fn of(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// Whether a value of no bytes is stored as it is, rather than sealed.
+    pub(super) const fn may_be_empty(self) -> bool {
+        matches!(self, Self::TcToken | Self::SenderKeyDevice)
     }
 
     /// Whether a damaged row may be set aside and renegotiated with the peer or fetched again,
@@ -148,7 +179,15 @@ pub(super) struct Row {
 
 #[cfg(test)]
 mod tests {
-    use super::Name;
+    use super::{Kind, Name};
+
+    #[test]
+    fn every_number_finds_its_kind() {
+        for number in 1..=18 {
+            assert_eq!(Kind::of(number).map(Kind::number), Some(number));
+        }
+        assert_eq!(Kind::of(0).or(Kind::of(19)).or(Kind::of(1001)), None);
+    }
 
     #[test]
     fn triples_do_not_meet() {

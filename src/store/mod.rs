@@ -11,9 +11,10 @@
 //! - [`SessionStore`] is whatsapp-rust's `Backend`, and holds the inbox.
 //!
 //! Inside: `engine` is what a database must do, `postgres` and `sqlite` do it, `sealed` seals and
-//! opens what goes through it, `whatsapp` and `inbox` give it meaning.
+//! opens what goes through it, `whatsapp` and `inbox` give it meaning, `copy` takes a session as a whole.
 
 mod boottime;
+mod copy;
 mod engine;
 mod inbox;
 mod keeper;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use copy::{DecodeError, Digest, Header, SessionCopy};
 pub use inbox::InboxMessage;
 pub use keeper::{Keeper, Kept};
 pub use notice::{Notice, Notices};
@@ -110,6 +112,9 @@ pub enum StoreError {
     /// A stored value cannot be read or unsealed. Never replaced.
     #[error("{what} cannot be read: {problem}")]
     Unreadable { what: String, problem: String },
+    /// What was asked for must not be done; nothing has changed.
+    #[error("{problem}")]
+    Refused { problem: String },
 }
 
 impl StoreError {

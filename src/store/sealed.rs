@@ -149,7 +149,7 @@ impl SessionStore {
         let rows = by_name
             .into_values()
             .map(|row| {
-                let value = if row.value.is_empty() && may_be_empty(kind) {
+                let value = if row.value.is_empty() && kind.may_be_empty() {
                     Vec::new()
                 } else {
                     self.sealer
@@ -187,7 +187,7 @@ impl SessionStore {
 
     /// A damaged row of one peer is set aside and counts as absent; any other stops the bot.
     async fn open_row(&self, kind: Kind, row: Row) -> Result<Option<Opened>, StoreError> {
-        let value = if row.value.is_empty() && may_be_empty(kind) {
+        let value = if row.value.is_empty() && kind.may_be_empty() {
             Ok(Vec::new())
         } else {
             self.sealer.open(&self.place(kind, &row.name), &row.value)
@@ -220,10 +220,6 @@ impl SessionStore {
         tracing::warn!(session = %self.bond.session, what = %kind, "a damaged row was set aside");
         Ok(())
     }
-}
-
-const fn may_be_empty(kind: Kind) -> bool {
-    matches!(kind, Kind::TcToken | Kind::SenderKeyDevice)
 }
 
 pub(super) fn unreadable(kind: Kind, problem: OpenError) -> StoreError {

@@ -142,6 +142,7 @@ impl Ailing for store::StoreError {
             Self::Fenced | Self::Held { .. } => Trouble::Fenced,
             Self::Unavailable { .. } | Self::NewerSchema { .. } => Trouble::Database,
             Self::Unreadable { .. } => Trouble::Unreadable,
+            Self::Refused { .. } => return None,
         })
     }
 

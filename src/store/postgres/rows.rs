@@ -312,17 +312,7 @@ impl Postgres {
         limit: u32,
     ) -> Result<Vec<InboxRow>, StoreError> {
         let rows = self.run(INBOX_UNHANDLED, args![generation, i64::from(limit)]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(InboxRow {
-                    chat: column(row, 0)?,
-                    sender: column(row, 1)?,
-                    id: column(row, 2)?,
-                    at: column(row, 3)?,
-                    value: column(row, 4)?,
-                })
-            })
-            .collect()
+        rows.iter().map(inbox_row).collect()
     }
 
     pub(super) async fn inbox_handled(
@@ -356,7 +346,17 @@ fn split(names: &[Name]) -> (Vec<&[u8]>, Vec<&[u8]>) {
     names.iter().map(|name| (name.key.as_slice(), name.sub.as_slice())).unzip()
 }
 
-fn row(row: &PgRow) -> Result<Row, StoreError> {
+pub(super) fn inbox_row(row: &PgRow) -> Result<InboxRow, StoreError> {
+    Ok(InboxRow {
+        chat: column(row, 0)?,
+        sender: column(row, 1)?,
+        id: column(row, 2)?,
+        at: column(row, 3)?,
+        value: column(row, 4)?,
+    })
+}
+
+pub(super) fn row(row: &PgRow) -> Result<Row, StoreError> {
     Ok(Row {
         name: Name { key: column(row, 0)?, sub: column(row, 1)? },
         value: column(row, 2)?,

@@ -2,6 +2,8 @@
 
 use std::fs::TryLockError;
 
+use sqlx::SqliteConnection;
+
 use super::{Held, Sqlite, column, file_problem, private, problem};
 use crate::config::WaVersion;
 use crate::runtime::clock;
@@ -105,27 +107,36 @@ impl Sqlite {
 
     pub(super) async fn lease_archive(&self, bond: &Bond) -> Result<i64, StoreError> {
         let mut transaction = self.begin(bond).await?;
+        let generation = Self::next_generation(&mut transaction, bond).await?;
+        transaction.commit().await.map_err(|error| problem(&error))?;
+        Ok(generation)
+    }
+
+    /// Archives the generation of the bond and makes a new one the session's.
+    pub(super) async fn next_generation(
+        connection: &mut SqliteConnection,
+        bond: &Bond,
+    ) -> Result<i64, StoreError> {
         let now = clock::now().timestamp_micros();
         sqlx::query("UPDATE generation SET archived_at = ? WHERE id = ?")
             .bind(now)
             .bind(bond.generation)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await
             .map_err(|error| problem(&error))?;
         let row = sqlx::query("INSERT INTO generation (session, opened_at) VALUES (?, ?) RETURNING id")
             .bind(&bond.session)
             .bind(now)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *connection)
             .await
             .map_err(|error| problem(&error))?;
         let generation = column(&row, 0)?;
         sqlx::query("UPDATE session SET generation = ? WHERE id = ?")
             .bind(generation)
             .bind(&bond.session)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await
             .map_err(|error| problem(&error))?;
-        transaction.commit().await.map_err(|error| problem(&error))?;
         Ok(generation)
     }
 

@@ -1,7 +1,7 @@
 //! The rows of a session and its inbox. A batch is one transaction.
 
+use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, SqliteConnection};
 
 use super::{Sqlite, column, problem};
 use crate::runtime::clock;
@@ -12,13 +12,14 @@ use crate::store::kind::{Kind, Name, Row, SET_ASIDE};
 /// Encodes the arguments of a statement.
 macro_rules! args {
     ($($value:expr),* $(,)?) => {{
-        let mut args = SqliteArguments::default();
-        $( args.add($value).map_err(|error| {
-            StoreError::Unavailable { problem: format!("a value cannot be given to SQLite: {error}") }
+        let mut args = sqlx::sqlite::SqliteArguments::default();
+        $( sqlx::Arguments::add(&mut args, $value).map_err(|error| {
+            crate::store::StoreError::Unavailable { problem: format!("a value cannot be given to SQLite: {error}") }
         })?; )*
         args
     }};
 }
+pub(super) use args;
 
 macro_rules! select {
     ($($body:expr),* $(,)?) => { concat!("SELECT key, sub, value, at, mark FROM session_row ", $($body),*) };
@@ -74,7 +75,7 @@ const DELETE_BEFORE: &str = delete!("AND at < ?3");
 const DELETE_EXPIRED: &str = delete!("AND at <> 0 AND at <= ?3");
 const DELETE_STALE_TC: &str = delete!("AND (length(value) = 0 OR at < ?3) AND (mark IS NULL OR mark < ?4)");
 
-async fn execute(
+pub(super) async fn execute(
     connection: &mut SqliteConnection,
     sql: &'static str,
     args: SqliteArguments,
@@ -323,17 +324,7 @@ impl Sqlite {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| problem(&error))?;
-        rows.iter()
-            .map(|row| {
-                Ok(InboxRow {
-                    chat: column(row, 0)?,
-                    sender: column(row, 1)?,
-                    id: column(row, 2)?,
-                    at: column(row, 3)?,
-                    value: column(row, 4)?,
-                })
-            })
-            .collect()
+        rows.iter().map(inbox_row).collect()
     }
 
     pub(super) async fn inbox_handled(
@@ -358,7 +349,17 @@ impl Sqlite {
     }
 }
 
-fn row(row: &SqliteRow) -> Result<Row, StoreError> {
+pub(super) fn inbox_row(row: &SqliteRow) -> Result<InboxRow, StoreError> {
+    Ok(InboxRow {
+        chat: column(row, 0)?,
+        sender: column(row, 1)?,
+        id: column(row, 2)?,
+        at: column(row, 3)?,
+        value: column(row, 4)?,
+    })
+}
+
+pub(super) fn row(row: &SqliteRow) -> Result<Row, StoreError> {
     Ok(Row {
         name: Name { key: column(row, 0)?, sub: column(row, 1)? },
         value: column(row, 2)?,

@@ -64,6 +64,11 @@ impl SessionStore {
     }
 }
 
+/// The device of its stored value.
+pub(super) fn device_of(value: &[u8]) -> Option<wacore::store::Device> {
+    decode(value)
+}
+
 /// Seconds since 1970.
 fn now_secs() -> i64 {
     crate::runtime::clock::now().timestamp()

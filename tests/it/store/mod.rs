@@ -4,6 +4,7 @@
 mod backend;
 mod command;
 mod contract;
+mod copy;
 mod keeper;
 mod notices;
 mod postgres;
