@@ -16,6 +16,10 @@ mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
 #[cfg(feature = "simulator")]
+mod dyno_life;
+#[cfg(feature = "simulator")]
+mod dyno_rules;
+#[cfg(feature = "simulator")]
 mod gen_command;
 #[cfg(feature = "simulator")]
 mod native_lease;
@@ -25,6 +29,8 @@ mod native_link;
 mod native_order;
 #[cfg(feature = "simulator")]
 mod native_store;
+#[cfg(feature = "simulator")]
+mod original_kit;
 #[cfg(feature = "simulator")]
 mod restarts;
 #[cfg(feature = "simulator")]

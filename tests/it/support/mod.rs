@@ -1,5 +1,7 @@
 pub mod blacksky;
 pub mod browser;
+#[allow(dead_code, reason = "tests take what they need of it")]
+pub mod dyno;
 pub mod eventually;
 pub mod http;
 pub mod native;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use blacksky::bot::handle::{BotHandle, Request};
 use blacksky::config::Secret;
@@ -30,6 +31,11 @@ impl TestSite {
 
     /// On the given port.
     pub async fn start_on(port: u16, admin_token: Option<&str>) -> Self {
+        Self::start_with(port, admin_token, web::HEARTBEAT).await
+    }
+
+    /// With another time between two comments of an event stream.
+    pub async fn start_with(port: u16, admin_token: Option<&str>, heartbeat: Duration) -> Self {
         let board = Board::new(clock::now(), None, ["main"].into_iter());
         let (handle, asked) = BotHandle::new();
         let site = Site {
@@ -38,7 +44,7 @@ impl TestSite {
             handles: BTreeMap::from([("main".to_owned(), handle)]),
             admin_token: admin_token.map(Secret::new),
             dyno: false,
-            heartbeat: web::HEARTBEAT,
+            heartbeat,
         };
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
         let address = listener.local_addr().expect("bound");
