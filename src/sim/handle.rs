@@ -65,6 +65,11 @@ impl Handle {
         self.0.read(|world| world.received.clone())
     }
 
+    /// The same without the first `known` ones, for those who read on.
+    pub fn received_after(&self, known: usize) -> Vec<Received> {
+        self.0.read(|world| world.received.get(known..).unwrap_or_default().to_vec())
+    }
+
     /// Waits until `to` has got this text from a client.
     pub async fn wait_for_text(&self, to: &str, text: &str, within: Duration) -> Result<Received, TimedOut> {
         self.wait(&format!("text {text:?} for {to}"), within, |world| {
@@ -125,6 +130,11 @@ impl Handle {
             (!events.is_empty()).then_some(events)
         };
         self.wait("events", within, newer).await.unwrap_or_default()
+    }
+
+    /// All events that are kept, oldest first.
+    pub fn all_events(&self) -> Vec<Event> {
+        self.0.read(|world| world.events.iter().cloned().collect())
     }
 
     /// The number of the newest event.

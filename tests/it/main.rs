@@ -12,6 +12,10 @@ mod without_the_feature;
 #[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
+mod chaos;
+#[cfg(feature = "simulator")]
+mod chaos_short;
+#[cfg(feature = "simulator")]
 mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
