@@ -15,7 +15,7 @@ use super::world::World;
 /// A process this young still grows.
 const GROWN_UP: Duration = Duration::from_secs(10);
 /// More than this on top, KiB, is a leak.
-const FLAT: u64 = 12 * 1024;
+const FLAT: u64 = 16 * 1024;
 
 /// Figures, kept as the run goes.
 pub struct Report {
@@ -168,10 +168,11 @@ impl fmt::Display for Report {
         if let Some(worst) = take_overs.last() {
             writeln!(
                 f,
-                "take-over by the standby while the holder is stopped or cut off: {} times, median {:?}, \
-                 worst {worst:?}",
+                "take-over by the standby while the holder is stopped or cut off: {} times, median {:.2} s, \
+                 worst {:.2} s",
                 take_overs.len(),
-                take_overs[take_overs.len() / 2],
+                take_overs[take_overs.len() / 2].as_secs_f64(),
+                worst.as_secs_f64(),
             )?;
         }
         let (sent, twice) = self.messages;
