@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const TOKEN: &str = "the admin token of the dyno tests";
 pub const PHONE: &str = "4915100000001";
 pub const FRIEND: &str = "4915100000002";
-const TOML: &str = "[bots.main]\nprefix = \"!\"\n[bots.main.commands]\nping = \"pong {args}\"\n";
+pub const TOML: &str = "[bots.main]\nprefix = \"!\"\n[bots.main.commands]\nping = \"pong {args}\"\n";
 
 /// blacksky with a fresh database.
 pub async fn slug(sim: &Server) -> Slug {
@@ -150,13 +150,13 @@ async fn preboot_runs_two_dynos_and_never_two_links() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sigterm_ends_it_at_once() {
     let sim = sim::simulator();
-    let slug = slug(&sim).await.rules(|rules| rules.term_again = Some(Duration::from_millis(500)));
+    let slug = slug(&sim).await.rules(|rules| rules.term_again = Some(Duration::from_millis(1500)));
     let app = App::start(slug, 1).await;
     pair(&app, &sim).await;
-    // No successor: waiting for one would take longer.
+    // No successor: waiting for one would take longer. A signal right after the first counts as the same.
     let ends = app.shut_down().await;
     let took = ends[0].took.expect("it was asked");
-    assert!(took < Duration::from_secs(2), "{ends:?}");
+    assert!(took < Duration::from_secs(4), "{ends:?}");
     assert_eq!(app.codes(), []);
 }
 

@@ -45,6 +45,9 @@ struct Kept {
     crashes: AtomicU32,
 }
 
+/// The old dynos of a release that waits for its switch.
+pub struct Preboot(Vec<Arc<Kept>>);
+
 impl App {
     /// Starts `quantity` dynos; waits for none.
     pub async fn start(slug: Slug, quantity: usize) -> Self {
@@ -148,26 +151,32 @@ impl App {
         self.restart()
     }
 
-    /// A release with preboot: new dynos run beside the old ones, which keep getting the requests; after
-    /// the overlap (about three minutes at Heroku) the requests go to the new ones and the old ones get
-    /// SIGTERM.
+    /// A release with preboot: [`Self::preboot`], and [`Self::switch`] after the overlap (about three
+    /// minutes at Heroku).
     pub async fn deploy_preboot(&self, overlap: Duration, change: impl FnOnce(&mut Slug)) -> Vec<Arc<Dyno>> {
+        let preboot = self.preboot(change);
+        tokio::time::sleep(overlap).await;
+        self.switch(preboot)
+    }
+
+    /// New dynos run beside the old ones, which keep getting the requests.
+    pub fn preboot(&self, change: impl FnOnce(&mut Slug)) -> Preboot {
         change(&mut self.inner.formation().slug);
         let names: Vec<String> = self.inner.formation().current.keys().cloned().collect();
-        let old: Vec<Arc<Kept>> =
-            names.iter().filter_map(|name| self.inner.start_dyno(name, false, 0)).collect();
-        tokio::time::sleep(overlap).await;
-        let formation = self.inner.formation();
-        for kept in formation.current.values() {
+        Preboot(names.iter().filter_map(|name| self.inner.start_dyno(name, false, 0)).collect())
+    }
+
+    /// The requests go to the new ones, and the old ones get SIGTERM.
+    pub fn switch(&self, preboot: Preboot) -> Vec<Arc<Dyno>> {
+        for kept in self.inner.formation().current.values() {
             kept.routed.store(true, Ordering::Relaxed);
         }
-        for kept in &old {
-            kept.routed.store(false, Ordering::Relaxed);
-            kept.dyno.term();
+        for old in &preboot.0 {
+            old.routed.store(false, Ordering::Relaxed);
+            old.dyno.term();
         }
-        drop(formation);
         self.inner.publish();
-        old.iter().map(|kept| Arc::clone(&kept.dyno)).collect()
+        preboot.0.iter().map(|old| Arc::clone(&old.dyno)).collect()
     }
 
     /// Waits until the port of every dyno is bound.
