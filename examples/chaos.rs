@@ -8,8 +8,16 @@
 #[path = "../tests/it/chaos/mod.rs"]
 mod chaos;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../tests/it/support/mod.rs"]
-mod support;
+#[path = "../tests/it/support"]
+mod support {
+    pub mod blacksky;
+    pub mod eventually;
+    pub mod http;
+    pub mod postgres;
+    pub mod proxy;
+    pub mod qr;
+    pub mod sim;
+}
 
 use std::path::PathBuf;
 use std::time::Duration;
