@@ -11,7 +11,7 @@ use super::values::Secret;
 use super::values::choice::choice;
 use super::values::database_url::DatabaseUrl;
 use super::values::number::Whole;
-use super::values::text::SecretText;
+use super::values::text::SecretKeys;
 
 /// `[database]`.
 #[derive(Debug, Clone)]
@@ -22,7 +22,8 @@ pub struct Database {
     pub max_connections: u32,
     /// Accept SQLite on a dyno whose disk is wiped daily.
     pub allow_ephemeral: bool,
-    /// BLACKSKY_SECRET_KEY: seals stored values.
+    /// BLACKSKY_SECRET_KEY: seals stored values. One key, or several separated by commas: the first
+    /// seals, all open.
     pub secret_key: Option<Secret>,
 }
 
@@ -66,8 +67,9 @@ pub(super) struct DatabaseLayer {
     /// Keep the session in a SQLite file on a dyno although it is lost every day.
     allow_ephemeral: Setting<bool>,
     /// Seals the stored sessions. Who loses it has to link the phone again. At least 16 characters;
-    /// `openssl rand -hex 32` makes one.
-    secret_key: Setting<SecretText<16>>,
+    /// `openssl rand -hex 32` makes one. To change it, write `NEW,OLD`: what is sealed under the old key
+    /// is sealed anew in the background, and the log and `/status` say when the old one can be removed.
+    secret_key: Setting<SecretKeys<16>>,
 }
 
 /// The SQLite file beside the working directory.

@@ -14,12 +14,13 @@ use crate::bot::handle::{BotHandle, Request};
 use crate::bot::native::{self, Native};
 use crate::config::Config;
 use crate::link::LinkAddress;
-use crate::store::Owner;
+use crate::store::{Owner, Resealer};
 use crate::web::{self, Site};
 
 pub mod clock;
 mod database;
 pub mod logging;
+mod reseal;
 pub mod signal;
 pub mod status;
 pub mod tasks;
@@ -154,6 +155,8 @@ async fn keep_bots(
             }),
         );
     }
+    let resealer = Resealer::new(store.clone(), owner.clone(), sessions(&config));
+    bots.spawn("reseal", reseal::run(resealer, board.clone(), stop.clone()));
     let broken = tokio::select! {
         () = stop.cancelled() => None,
         ended = bots.next_end() => Some(ended),
@@ -172,6 +175,11 @@ async fn keep_bots(
     if tokio::time::timeout(STOP_DATABASE, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }
+}
+
+/// The sessions of the enabled bots.
+fn sessions(config: &Config) -> Vec<String> {
+    config.bots.values().filter(|bot| bot.enabled).map(|bot| bot.session.clone()).collect()
 }
 
 /// A name for this process that no other process has.

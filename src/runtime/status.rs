@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub simulator: Option<String>,
     /// Whether the database answers, and what to do when it does not.
     pub database: DatabaseStatus,
+    /// Under which secret keys the stored values are; `None` until they were counted.
+    pub sealing: Option<SealingStatus>,
     /// SIGTERM was seen; the process is ending.
     pub stopping: bool,
     /// The bots by name.
@@ -34,6 +36,21 @@ pub enum DatabaseStatus {
     Ok { kind: &'static str, warning: Option<String> },
     /// Does not answer or refuses; `problem` says what and what to do.
     Down { kind: &'static str, problem: String },
+}
+
+/// How the stored values are sealed. Ids tell keys apart and nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SealingStatus {
+    /// Id of the key that seals.
+    pub key: String,
+    /// Ids of the old keys that are set too.
+    pub old_keys: Vec<String>,
+    /// Stored values that are plain or under an old key.
+    pub left: u64,
+    /// Stored values that open under none of the keys that are set.
+    pub unreadable: u64,
+    /// No stored value needs an old key: it can be removed from BLACKSKY_SECRET_KEY.
+    pub old_keys_removable: bool,
 }
 
 /// One bot at one instant.
@@ -179,6 +196,7 @@ impl Board {
             started_at: now,
             simulator,
             database: DatabaseStatus::Starting,
+            sealing: None,
             stopping: false,
             bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),
         }))

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
+use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError};
 use crate::config::WaVersion;
 
@@ -165,6 +166,21 @@ pub(super) trait Engine: Copying + Debug + Send + Sync {
     async fn archive(&self, bond: &Bond) -> Result<i64, StoreError>;
     async fn wa_version(&self, session: &str) -> Result<Option<WaVersion>, StoreError>;
     async fn put_wa_version(&self, bond: &Bond, version: WaVersion) -> Result<(), StoreError>;
+
+    /// The sessions whose lease this owner holds.
+    async fn bonds(&self, owner: &Owner) -> Result<Vec<Bond>, StoreError>;
+    /// Under which keys the values of a place are sealed, those of archived generations too.
+    async fn shares(&self, place: &SealedPlace) -> Result<Vec<Share>, StoreError>;
+    /// Values of a session, of any generation, that do not begin with `prefix`; those after a key.
+    async fn stale(
+        &self,
+        place: &SealedPlace,
+        session: &str,
+        prefix: &[u8],
+        after: Option<&[Part]>,
+    ) -> Result<Vec<Stored>, StoreError>;
+    /// Replaces values that are still what they were, and says how many.
+    async fn swap(&self, bond: &Bond, place: &SealedPlace, swaps: &[Swap]) -> Result<u64, StoreError>;
 }
 
 /// The stored form of a version.

@@ -23,8 +23,10 @@ mod migrate;
 mod notice;
 mod order;
 mod postgres;
+mod reseal;
 mod seal;
 mod sealed;
+mod sealed_places;
 mod sqlite;
 mod whatsapp;
 
@@ -38,6 +40,8 @@ pub use copy::{DecodeError, Digest, Header, SessionCopy};
 pub use inbox::InboxMessage;
 pub use keeper::{Keeper, Kept};
 pub use notice::{Notice, Notices};
+pub use reseal::{Resealer, Sealing};
+pub use seal::KeyId;
 pub use sealed::SessionStore;
 
 use crate::config::{self, DatabaseLocation};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot, WarningKind};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, SealingStatus, Snapshot, WarningKind};
 
 /// What anybody may know: no session id, no QR, no personal data.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +27,8 @@ pub struct Report {
     pub ready: bool,
     /// The database.
     pub database: DatabaseStatus,
+    /// Under which secret keys the stored values are; `null` while unknown.
+    pub sealing: Option<SealingStatus>,
     /// The enabled bots by name.
     pub bots: BTreeMap<String, BotReport>,
 }
@@ -88,6 +90,7 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         stopping: snapshot.stopping,
         ready: not_ready(snapshot).is_empty(),
         database: snapshot.database.clone(),
+        sealing: snapshot.sealing.clone(),
         bots: snapshot.bots.iter().map(|(name, bot)| (name.clone(), bot_report(bot, now))).collect(),
     }
 }

@@ -38,6 +38,8 @@ mod original_kit;
 #[cfg(feature = "simulator")]
 mod restarts;
 #[cfg(feature = "simulator")]
+mod secret_key;
+#[cfg(feature = "simulator")]
 mod sim_command;
 #[cfg(feature = "simulator")]
 mod sim_faults;

@@ -300,7 +300,12 @@ impl Driver {
                 bot.state = state;
                 bot.since = clock::now();
             }
-            bot.advice = advice::advice(state).map(str::to_owned);
+            bot.advice = match (&told.unreadable, advice::advice(state)) {
+                (Some(what), Some(advice)) if state == LinkState::Parked(Parked::SessionUnreadable) => {
+                    Some(format!("{advice} ({what})"))
+                }
+                (_, advice) => advice.map(str::to_owned),
+            };
             bot.attempt = attempt;
             bot.next_attempt_at = next_attempt_at;
             bot.qr.clone_from(&told.qr);
@@ -412,6 +417,7 @@ impl Driver {
                     Ok(live) => none.insert(live),
                     Err(error) => {
                         tracing::error!(bot = %self.native.name, "{}", chain(&error));
+                        self.told.unreadable = StoreError::within(&error).map(ToString::to_string);
                         return Some(match error.trouble() {
                             Trouble::Database => Event::DatabaseDown,
                             Trouble::Fenced => Event::LeaseLost,

@@ -21,6 +21,8 @@ pub struct Told {
     pub reconnects: u64,
     pub last_disconnect: Option<Disconnect>,
     pub disconnects: BTreeMap<String, u64>,
+    /// What of the stored session cannot be read, and what to do.
+    pub unreadable: Option<String>,
     /// The number of failed attempts at which the warning was raised last.
     raised_at: u32,
 }

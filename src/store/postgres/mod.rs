@@ -8,6 +8,7 @@ mod copy;
 mod lease;
 mod listen;
 mod problem;
+mod reseal;
 mod rows;
 
 use std::str::FromStr;
@@ -21,6 +22,7 @@ use tokio::sync::Mutex;
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
+use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::{Secret, Tls, WaVersion};
 
@@ -308,5 +310,27 @@ impl Engine for Postgres {
 
     async fn put_wa_version(&self, bond: &Bond, version: WaVersion) -> Result<(), StoreError> {
         self.lease_put_wa_version(bond, version).await
+    }
+
+    async fn bonds(&self, owner: &Owner) -> Result<Vec<Bond>, StoreError> {
+        self.reseal_bonds(owner).await
+    }
+
+    async fn shares(&self, place: &SealedPlace) -> Result<Vec<Share>, StoreError> {
+        self.reseal_shares(place).await
+    }
+
+    async fn stale(
+        &self,
+        place: &SealedPlace,
+        session: &str,
+        prefix: &[u8],
+        after: Option<&[Part]>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.reseal_stale(place, session, prefix, after).await
+    }
+
+    async fn swap(&self, bond: &Bond, place: &SealedPlace, swaps: &[Swap]) -> Result<u64, StoreError> {
+        self.reseal_swap(bond, place, swaps).await
     }
 }

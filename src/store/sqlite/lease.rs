@@ -99,7 +99,9 @@ impl Sqlite {
         }
     }
 
-    fn held(&self) -> Result<std::sync::MutexGuard<'_, std::collections::HashMap<String, Held>>, StoreError> {
+    pub(super) fn held(
+        &self,
+    ) -> Result<std::sync::MutexGuard<'_, std::collections::HashMap<String, Held>>, StoreError> {
         self.locks
             .lock()
             .map_err(|_| StoreError::Unavailable { problem: "the table of leases is lost".into() })

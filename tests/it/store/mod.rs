@@ -9,6 +9,7 @@ mod keeper;
 mod notices;
 mod postgres;
 mod postgres_problems;
+mod reseal;
 mod sealing;
 
 use std::path::PathBuf;
