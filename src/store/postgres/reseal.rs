@@ -143,7 +143,12 @@ fn of_sessions(place: &SealedPlace) -> String {
     let (table, value) = (place.table, place.value);
     let owner = match place.owner {
         OwnerColumn::Generation => "JOIN blacksky.generation AS o ON o.id = r.generation",
+        // The same column under the name that the other has.
+        OwnerColumn::Session => {
+            "JOIN (SELECT DISTINCT session FROM blacksky.@) AS o ON o.session = r.session"
+        }
     };
+    let owner = owner.replace('@', table);
     let except = place.except.map(|sql| format!(" AND NOT ({sql})")).unwrap_or_default();
     format!("blacksky.{table} AS r {owner} WHERE length(r.{value}) > 0{except}")
 }
@@ -157,6 +162,7 @@ const fn sql_type(kind: PartKind) -> &'static str {
         PartKind::Big => "bigint",
         PartKind::Small => "smallint",
         PartKind::Bytes => "bytea",
+        PartKind::Text => "text",
     }
 }
 
@@ -165,6 +171,7 @@ fn part(row: &PgRow, at: usize, kind: PartKind) -> Result<Part, StoreError> {
         PartKind::Big => Part::Number(column(row, at)?),
         PartKind::Small => Part::Number(column::<i16>(row, at)?.into()),
         PartKind::Bytes => Part::Bytes(column(row, at)?),
+        PartKind::Text => Part::Text(column(row, at)?),
     })
 }
 
@@ -173,6 +180,7 @@ fn bind(args: &mut PgArguments, part: &Part, kind: PartKind) -> Result<(), Store
         (Part::Number(number), PartKind::Small) => add(args, small(*number)),
         (Part::Number(number), _) => add(args, *number),
         (Part::Bytes(bytes), _) => add(args, bytes.clone()),
+        (Part::Text(text), _) => add(args, text.clone()),
     }
 }
 
@@ -181,17 +189,19 @@ fn bind_all<'a>(
     parts: impl Iterator<Item = &'a Part>,
     kind: PartKind,
 ) -> Result<(), StoreError> {
-    let (mut numbers, mut bytes) = (Vec::new(), Vec::new());
+    let (mut numbers, mut bytes, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
         match part {
             Part::Number(number) => numbers.push(*number),
             Part::Bytes(one) => bytes.push(one.as_slice()),
+            Part::Text(text) => texts.push(text.as_str()),
         }
     }
     match kind {
         PartKind::Big => add(args, numbers),
         PartKind::Small => add(args, numbers.into_iter().map(small).collect::<Vec<i16>>()),
         PartKind::Bytes => add(args, bytes),
+        PartKind::Text => add(args, texts),
     }
 }
 

@@ -115,7 +115,10 @@ fn of_sessions(place: &SealedPlace) -> String {
     let (table, value) = (place.table, place.value);
     let owner = match place.owner {
         OwnerColumn::Generation => "JOIN generation AS o ON o.id = r.generation",
+        // The same column under the name that the other has.
+        OwnerColumn::Session => "JOIN (SELECT DISTINCT session FROM @) AS o ON o.session = r.session",
     };
+    let owner = owner.replace('@', table);
     let except = place.except.map(|sql| format!(" AND NOT ({sql})")).unwrap_or_default();
     format!("{table} AS r {owner} WHERE length(r.{value}) > 0{except}")
 }
@@ -124,6 +127,7 @@ fn part(row: &SqliteRow, at: usize, kind: PartKind) -> Result<Part, StoreError> 
     Ok(match kind {
         PartKind::Big | PartKind::Small => Part::Number(column(row, at)?),
         PartKind::Bytes => Part::Bytes(column(row, at)?),
+        PartKind::Text => Part::Text(column(row, at)?),
     })
 }
 
@@ -131,6 +135,7 @@ fn bind(args: &mut SqliteArguments, part: &Part) -> Result<(), StoreError> {
     match part {
         Part::Number(number) => add(args, *number),
         Part::Bytes(bytes) => add(args, bytes.clone()),
+        Part::Text(text) => add(args, text.clone()),
     }
 }
 
