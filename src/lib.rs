@@ -11,6 +11,7 @@
 //!
 //! `docs/architecture.md` walks through a boot and a dead socket.
 
+pub mod alerts;
 pub mod bot;
 pub mod cli;
 pub mod commands;

@@ -6,10 +6,12 @@ use url::Url;
 use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
+use super::values::Size;
 use super::values::choice::choice;
 use super::values::form::{Addon, Buildpack, Stack};
 use super::values::list::List;
 use super::values::number::Whole;
+use super::values::size::SizeIn;
 use super::values::web_url::WebUrl;
 
 /// `[heroku]`.
@@ -19,6 +21,8 @@ pub struct Heroku {
     pub stack: String,
     pub dyno: Dyno,
     pub quantity: u32,
+    /// Memory of one dyno; by the size of the dyno when it is not set.
+    pub memory: Size,
     pub addons: Vec<String>,
     pub buildpacks: Vec<String>,
     /// HEROKU_APP_URL: where people reach the page.
@@ -42,6 +46,18 @@ choice! {
     }
 }
 
+impl Dyno {
+    /// What Heroku gives to a dyno of this size (Dev Center, "Dyno Types").
+    pub const fn memory(self) -> Size {
+        match self {
+            Self::Eco | Self::Basic | Self::Standard1x => Size::megabytes(512),
+            Self::Standard2x => Size::megabytes(1024),
+            Self::PerformanceM => Size::megabytes(2560),
+            Self::PerformanceL => Size::megabytes(14 * 1024),
+        }
+    }
+}
+
 /// What `blacksky gen` writes into Procfile and app.json.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Heroku")]
@@ -57,6 +73,9 @@ pub(super) struct HerokuLayer {
     /// Number of dynos. One holds the link; more of them stand by. Heroku allows a single `eco` or
     /// `basic` dyno per process type.
     quantity: Setting<Whole<1, 100>>,
+    /// Memory that one dyno may use. Not set: what Heroku gives to `dyno`. At nine tenths of it there is a
+    /// warning, and at 1.6 times blacksky restarts by itself, before Heroku would kill it (R15).
+    memory: Setting<SizeIn<1_048_576, 1_099_511_627_776>>,
     /// Add-ons that Heroku creates with the app, each as service:plan.
     addons: Setting<List<Addon>>,
     /// Buildpacks in order. With a Rust buildpack the Procfile starts `./target/release/blacksky`,
@@ -76,6 +95,7 @@ impl HerokuLayer {
             stack: table.key("stack"),
             dyno: table.key("dyno"),
             quantity: table.key("quantity"),
+            memory: table.key("memory"),
             addons: table.key("addons"),
             buildpacks: table.key("buildpacks"),
             url: table.key("url"),
@@ -89,11 +109,13 @@ impl HerokuLayer {
         let dyno_known = !self.dyno.is_wrong();
         let addons_origin = self.addons.origin().cloned();
         let stack_origin = self.stack.origin().cloned();
+        let dyno = self.dyno.value().unwrap_or(Dyno::Basic);
         let heroku = Heroku {
             process: self.process.value().unwrap_or(ProcessType::Web),
             stack: self.stack.value().map_or_else(|| "heroku-24".to_owned(), |stack| stack.0),
-            dyno: self.dyno.value().unwrap_or(Dyno::Basic),
+            dyno,
             quantity: self.quantity.value().map_or(1, |number| number.0),
+            memory: self.memory.value().map_or(dyno.memory(), |size| size.0),
             addons: self.addons.value().map_or_else(
                 || vec!["heroku-postgresql:essential-0".to_owned()],
                 |list| list.0.into_iter().map(|addon| addon.0).collect(),
@@ -163,6 +185,7 @@ impl Heroku {
         to.add("heroku", "stack", self.stack.as_str());
         to.add("heroku", "dyno", self.dyno.as_str());
         to.add("heroku", "quantity", self.quantity);
+        to.add("heroku", "memory", self.memory.to_string());
         to.add("heroku", "addons", self.addons.clone());
         to.add("heroku", "buildpacks", self.buildpacks.clone());
         to.add_url("heroku", "url", self.url.as_ref());

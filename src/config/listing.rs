@@ -55,6 +55,7 @@ impl Config {
         self.heartbeat.list(&mut listing);
         self.lease.list(&mut listing);
         self.web.list(&mut listing);
+        self.alerts.list(&mut listing);
         self.log.list(&mut listing);
         listing
     }

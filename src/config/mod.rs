@@ -4,6 +4,7 @@
 //! schema), its resolved type, its defaults (applied last), its checks. `reader` reads one key from
 //! file and Config Vars; `values/` knows the types; `document` knows the text.
 
+mod alerts;
 mod app;
 mod backoff;
 mod bots;
@@ -32,6 +33,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use toml::de::DeTable;
 
+pub use alerts::{AlertFormat, AlertKind, Alerts};
 pub use app::App;
 pub use backoff::Backoff;
 pub use bots::{Bot, WaVersion};
@@ -44,7 +46,7 @@ pub use lease::Lease;
 pub use log::{Log, LogFormat, LogLevel};
 pub use problem::{Place, Problem, Problems};
 pub use source::Source;
-pub use values::{Period, Secret};
+pub use values::{Period, Secret, Size};
 pub use web::Web;
 
 use document::Document;
@@ -63,6 +65,7 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     pub lease: Lease,
     pub web: Web,
+    pub alerts: Alerts,
     pub log: Log,
     /// What the platform says about this process; not in the file.
     pub platform: Platform,
@@ -103,12 +106,13 @@ pub(crate) struct File {
     heartbeat: heartbeat::HeartbeatLayer,
     lease: lease::LeaseLayer,
     web: web::WebLayer,
+    alerts: alerts::AlertsLayer,
     log: log::LogLayer,
 }
 
 /// The sections in the order of the reference.
-pub(crate) const SECTIONS: [&str; 9] =
-    ["app", "heroku", "database", "bots", "backoff", "heartbeat", "lease", "web", "log"];
+pub(crate) const SECTIONS: [&str; 10] =
+    ["app", "heroku", "database", "bots", "backoff", "heartbeat", "lease", "web", "alerts", "log"];
 
 impl Config {
     /// Reads the file and the Config Vars. All problems come at once; none of them holds a secret.
@@ -156,6 +160,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
     let heartbeat = heartbeat::HeartbeatLayer::read(reader.section(root, "heartbeat"));
     let lease = lease::LeaseLayer::read(reader.section(root, "lease"));
     let web = web::WebLayer::read(reader.section(root, "web"));
+    let alerts = alerts::AlertsLayer::read(reader.section(root, "alerts"));
     let log = log::LogLayer::read(reader.section(root, "log"));
     reader.unknown_variables();
 
@@ -168,6 +173,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         heartbeat: heartbeat.resolve(),
         lease: lease.resolve(&mut reader),
         web: web.resolve(),
+        alerts: alerts.resolve(),
         log: log.resolve(),
         platform,
     };

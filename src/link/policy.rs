@@ -196,6 +196,11 @@ impl Ending {
     }
 }
 
+/// Whether the word of an ending is of one after which the session is over.
+pub fn ends_the_session(word: &str) -> bool {
+    matches!(word, "device_removed" | "stream_error_401" | "failure_401")
+}
+
 /// What a `<failure>` at login means.
 fn failure(reason: ConnectFailureReason, expire: Option<Duration>) -> Reaction {
     use ConnectFailureReason as Reason;
@@ -282,6 +287,15 @@ mod tests {
             assert_eq!(ends, code == 401, "stream error {code}");
             let ends = login(i32::from(code)) == Reaction::LoggedOut;
             assert_eq!(ends, code == 401, "failure {code}");
+            let endings = [
+                Ending::Stream(StreamError::Code(code)),
+                Ending::Failure { reason: ConnectFailureReason::from(i32::from(code)), expire: None },
+            ];
+            for ending in endings {
+                let ends = ending.reaction() == Reaction::LoggedOut;
+                assert_eq!(ends_the_session(&ending.word()), ends, "{}", ending.word());
+            }
         }
+        assert!(ends_the_session(&Ending::Stream(StreamError::DeviceRemoved).word()));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts;
 use crate::bot::handle::{BotHandle, Request};
 use crate::bot::native::{self, Native};
 use crate::config::Config;
@@ -20,6 +21,7 @@ use crate::web::{self, Site};
 pub mod clock;
 mod database;
 pub mod logging;
+mod memory;
 mod reseal;
 pub mod signal;
 pub mod status;
@@ -45,6 +47,7 @@ pub struct Running {
     board: Board,
     bots: Tasks,
     page: Tasks,
+    restart: CancellationToken,
 }
 
 impl Running {
@@ -76,9 +79,17 @@ impl Running {
             page.spawn("terminal-qr", terminal::show_qr(board.subscribe(), url, page.stop_token()));
         }
 
+        let restart = CancellationToken::new();
+        if dyno {
+            let watching =
+                memory::watch(config.heroku.memory, board.clone(), restart.clone(), page.stop_token());
+            page.spawn("memory", watching);
+        }
+        page.spawn("alerts", alerts::run(config.clone(), board.subscribe(), page.stop_token()));
+
         let mut bots = Tasks::new(CancellationToken::new());
         bots.spawn("bots", keep_bots(config, link, board.clone(), requests, bots.stop_token()));
-        Ok(Self { address, board, bots, page })
+        Ok(Self { address, board, bots, page, restart })
     }
 
     /// Where the page listens.
@@ -97,6 +108,11 @@ impl Running {
             ended = self.bots.next_end() => ended,
             ended = self.page.next_end() => ended,
         }
+    }
+
+    /// Cancelled when the process should stop and begin anew, since it uses too much memory.
+    pub fn restart_wanted(&self) -> CancellationToken {
+        self.restart.clone()
     }
 
     /// Stops everything in order. `true` when each step ended in time.

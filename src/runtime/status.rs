@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub database: DatabaseStatus,
     /// Under which secret keys the stored values are; `None` until they were counted.
     pub sealing: Option<SealingStatus>,
+    /// Memory of this process; `None` until the first look.
+    pub memory: Option<Memory>,
     /// SIGTERM was seen; the process is ending.
     pub stopping: bool,
     /// The bots by name.
@@ -51,6 +53,17 @@ pub struct SealingStatus {
     pub unreadable: u64,
     /// No stored value needs an old key: it can be removed from BLACKSKY_SECRET_KEY.
     pub old_keys_removable: bool,
+}
+
+/// Memory of this process against the dyno's quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Resident memory and swap.
+    pub used_bytes: u64,
+    /// What the dyno may use before Heroku reports R14.
+    pub quota_bytes: u64,
+    /// At least nine tenths are used.
+    pub tight: bool,
 }
 
 /// One bot at one instant.
@@ -197,6 +210,7 @@ impl Board {
             simulator,
             database: DatabaseStatus::Starting,
             sealing: None,
+            memory: None,
             stopping: false,
             bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),
         }))
@@ -210,6 +224,18 @@ impl Board {
     /// Changes what is not of one bot.
     pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
         self.0.send_modify(change);
+    }
+
+    /// Writes what memory is used. Readers are woken only by a change that matters to them: `tight`, or at
+    /// least a megabyte.
+    pub fn memory(&self, memory: Memory) {
+        self.0.send_if_modified(|snapshot| {
+            let matters = snapshot.memory.is_none_or(|before| {
+                before.tight != memory.tight || before.used_bytes.abs_diff(memory.used_bytes) >= 1 << 20
+            });
+            snapshot.memory = Some(memory);
+            matters
+        });
     }
 
     /// Changes one bot; a name that is not there is ignored.

@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, SealingStatus, Snapshot, WarningKind};
-
+use crate::runtime::status::{
+    BotStatus, DatabaseStatus, Disconnect, Memory, SealingStatus, Snapshot, WarningKind,
+};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Memory, Snapshot, WarningKind};
 /// What anybody may know: no session id, no QR, no personal data.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -21,6 +23,8 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// Address of the simulated WhatsApp, in a build that trusts it.
     pub simulator: Option<String>,
+    /// Memory against the dyno's quota; `None` outside of a dyno.
+    pub memory: Option<Memory>,
     /// Whether the process is ending.
     pub stopping: bool,
     /// Whether `/readyz` answers 200.
@@ -87,6 +91,7 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         started_at: snapshot.started_at,
         uptime_seconds: seconds_between(snapshot.started_at, now),
         simulator: snapshot.simulator.clone(),
+        memory: snapshot.memory,
         stopping: snapshot.stopping,
         ready: not_ready(snapshot).is_empty(),
         database: snapshot.database.clone(),

@@ -9,6 +9,7 @@ pub mod number;
 pub mod period;
 pub mod secret;
 pub mod session;
+pub mod size;
 pub mod template;
 pub mod text;
 pub mod version;
@@ -21,6 +22,7 @@ use toml::de::DeValue;
 
 pub use period::Period;
 pub use secret::Secret;
+pub use size::Size;
 
 /// Why a value is refused. Never holds the value itself, so that it can be shown for a secret too.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -101,19 +101,19 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for PeriodIn<MIN, MAX> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": pattern(MIN, MAX),
+            "pattern": pattern(&UNITS, MIN, MAX),
             "x-from": Period::millis(MIN).to_string(),
             "x-to": Period::millis(MAX).to_string(),
         })
     }
 }
 
-/// Durations from `min` to `max` milliseconds as a regular expression (ECMA 262).
-fn pattern(min: u64, max: u64) -> String {
-    let units: Vec<String> = UNITS
-        .into_iter()
+/// Amounts from `min` to `max`, written in one of the units, as a regular expression (ECMA 262).
+pub(super) fn pattern(units: &[(&str, u64)], min: u64, max: u64) -> String {
+    let units: Vec<String> = units
+        .iter()
         .filter_map(|(unit, length)| {
-            let numbers = numbers(min.div_ceil(length), max / length);
+            let numbers = numbers(min.div_ceil(*length), max / length);
             (!numbers.is_empty()).then(|| format!("({}){unit}", numbers.join("|")))
         })
         .collect();
@@ -191,12 +191,12 @@ mod tests {
         #[test]
         fn a_pattern_holds_its_bounds(min in 0u64..2_000_000, width in 0u64..2_000_000) {
             let max = min + width;
-            let schema = serde_json::json!({ "type": "string", "pattern": pattern(min, max) });
+            let schema = serde_json::json!({ "type": "string", "pattern": pattern(&UNITS, min, max) });
             let fits = |millis: u64| {
                 jsonschema::is_valid(&schema, &serde_json::Value::from(format!("{millis}ms")))
             };
-            prop_assert!(fits(min) && fits(max) && fits(min + width / 2), "{}", pattern(min, max));
-            prop_assert!(!fits(max + 1) && (min == 0 || !fits(min - 1)), "{}", pattern(min, max));
+            prop_assert!(fits(min) && fits(max) && fits(min + width / 2), "{}", pattern(&UNITS, min, max));
+            prop_assert!(!fits(max + 1) && (min == 0 || !fits(min - 1)), "{}", pattern(&UNITS, min, max));
         }
 
         #[test]

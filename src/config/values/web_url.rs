@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use url::Url;
 
-use super::{Value, Wrong};
+use super::{Secret, Value, Wrong};
 
 /// An http or https address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,32 @@ impl JsonSchema for WebUrl {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": WEB })
+    }
+}
+
+/// An http or https address that is never shown, since whoever has it may use it.
+#[derive(Debug, Clone)]
+pub struct SecretUrl(pub Secret);
+
+impl Value for SecretUrl {
+    const SENSITIVE: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        WebUrl::from_text(text).map(|url| Self(Secret::new(url.0)))
+    }
+}
+
+impl JsonSchema for SecretUrl {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SecretUrl".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WebUrl::json_schema(generator)
     }
 }
 

@@ -1,0 +1,212 @@
+//! Posts alerts one after another, each until it is taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::Alert;
+use super::message::{self, Sender};
+use super::sign::signature;
+use crate::config::{AlertFormat, Config, Secret};
+use crate::link::tls;
+use crate::runtime::clock;
+
+/// For one post, connecting included.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Waits before the second try and those after it.
+const RETRIES: [Duration; 4] =
+    [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30), Duration::from_secs(120)];
+/// Longest wait that a `Retry-After` is given.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Alerts that wait for a webhook that does not answer.
+const QUEUE: usize = 50;
+/// What is still to be told at the end is tried once, within this.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A webhook that alerts are posted to.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    url: Secret,
+    secret: Option<Secret>,
+    format: AlertFormat,
+    sender: Sender,
+    client: reqwest::Client,
+}
+
+/// Why a post was not taken. Never holds the address.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The receiver answered with this status.
+    #[error("the webhook answered {status}{}", explained(*status))]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Its `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// There was no answer.
+    #[error("the webhook was not reached: {0}")]
+    Unreached(String),
+}
+
+fn explained(status: u16) -> &'static str {
+    match status {
+        301..=308 => {
+            ": it points elsewhere, and redirects are not followed; set alerts.webhook to that address"
+        }
+        400 => ": it does not understand the message; look at alerts.format",
+        401 | 403 | 404 | 410 => {
+            ": it is gone or not allowed; make a new one and set BLACKSKY_ALERTS_WEBHOOK"
+        }
+        _ => "",
+    }
+}
+
+impl DeliveryError {
+    /// Another try may help.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Unreached(_) => true,
+        }
+    }
+}
+
+impl Hook {
+    /// The webhook of a config; `None` when there is none, or no client to be had.
+    pub fn of(config: &Config) -> Option<Self> {
+        let url = config.alerts.webhook.clone()?;
+        let parsed = Url::parse(url.expose()).ok()?;
+        let format = match config.alerts.format {
+            AlertFormat::Auto => message::format_for(&parsed),
+            given @ (AlertFormat::Json | AlertFormat::Slack | AlertFormat::Discord) => given,
+        };
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config().as_ref().clone())
+            .timeout(DEADLINE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .inspect_err(|error| tracing::error!(%error, "the HTTP client of the alerts cannot be set up"))
+            .ok()?;
+        let sender = Sender {
+            app: config.app.name.clone(),
+            dyno: config.platform.dyno.clone(),
+            page: config.heroku.url.clone(),
+        };
+        Some(Self { url, secret: config.alerts.secret.clone(), format, sender, client })
+    }
+
+    /// Posts an alert once.
+    pub async fn post(&self, alert: &Alert, id: &str) -> Result<u16, DeliveryError> {
+        let body = message::body(alert, id, &self.sender, self.format).to_string();
+        let timestamp = clock::now().timestamp();
+        let mut request = self
+            .client
+            .post(self.url.expose())
+            .header("content-type", "application/json")
+            .header("user-agent", concat!("blacksky/", env!("CARGO_PKG_VERSION")))
+            .header("x-blacksky-event", message::word(alert))
+            .header("x-blacksky-delivery", id)
+            .header("x-blacksky-timestamp", timestamp);
+        if let Some(secret) = &self.secret {
+            request = request.header("x-blacksky-signature", signature(secret, timestamp, body.as_bytes()));
+        }
+        let answer = request.body(body).send().await.map_err(|error| {
+            let error = error.without_url();
+            DeliveryError::Unreached(if error.is_timeout() {
+                format!("no answer within {} s", DEADLINE.as_secs())
+            } else if error.is_connect() {
+                "nothing listens there, or its name or certificate is wrong".to_owned()
+            } else {
+                error.to_string()
+            })
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(status.as_u16());
+        }
+        let retry_after = answer
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        Err(DeliveryError::Refused { status: status.as_u16(), retry_after })
+    }
+
+    /// Posts an alert until it is taken, refused for good, or out of tries.
+    async fn insist(&self, alert: &Alert, stop: &CancellationToken) {
+        // The same for each try, so that a receiver knows a repeated one.
+        let id = format!("{:016x}", rand::random::<u64>());
+        let mut waits = RETRIES.into_iter();
+        loop {
+            let error = match self.post(alert, &id).await {
+                Ok(status) => {
+                    tracing::info!(event = message::word(alert), bot = ?alert.bot, status, "alert sent");
+                    return;
+                }
+                Err(error) => error,
+            };
+            let wait = waits.next().filter(|_| error.may_pass() && !stop.is_cancelled());
+            let Some(wait) = wait else {
+                tracing::error!(event = message::word(alert), bot = ?alert.bot, "alert not sent: {error}");
+                return;
+            };
+            let asked = match &error {
+                DeliveryError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+                DeliveryError::Unreached(_) => Duration::ZERO,
+            };
+            let wait = wait.max(asked).min(LONGEST_WAIT);
+            tracing::warn!(event = message::word(alert), retry_in_s = wait.as_secs(), "alert: {error}");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+/// Where alerts are put to be delivered.
+#[derive(Debug)]
+pub(super) struct Outbox(mpsc::Sender<Alert>);
+
+impl Outbox {
+    /// Queues an alert; when the queue is full it is left out and logged.
+    pub(super) fn put(&self, alert: Alert) {
+        if let Err(error) = self.0.try_send(alert) {
+            let (mpsc::error::TrySendError::Full(alert) | mpsc::error::TrySendError::Closed(alert)) = error;
+            tracing::error!(event = message::word(&alert), bot = ?alert.bot, "alert left out: {QUEUE} wait already");
+        }
+    }
+}
+
+/// A queue and the work that empties it; the work ends soon after `stop`.
+pub(super) fn outbox(hook: Hook, stop: CancellationToken) -> (Outbox, impl Future<Output = ()>) {
+    let (sender, mut queue) = mpsc::channel::<Alert>(QUEUE);
+    let hook = Arc::new(hook);
+    let work = async move {
+        loop {
+            let alert = tokio::select! {
+                biased;
+                alert = queue.recv() => alert,
+                () = stop.cancelled() => None,
+            };
+            let Some(alert) = alert else { return };
+            let telling = hook.insist(&alert, &stop);
+            let last = async {
+                stop.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                () = telling => {}
+                () = last => {
+                    tracing::warn!(event = message::word(&alert), "alert not sent: the process ends");
+                    return;
+                }
+            }
+        }
+    };
+    (Outbox(sender), work)
+}

@@ -1,0 +1,74 @@
+//! Tells somebody when a bot needs them: a watcher of the status snapshot and a webhook.
+//!
+//! ```text
+//! snapshot → watch (what is worth telling) → limit (not too often) → deliver (format, sign, retry)
+//! ```
+//!
+//! A dyno tells of the bots whose link it keeps; one that stands by is silent.
+
+mod deliver;
+mod limit;
+mod message;
+mod sign;
+mod watch;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{AlertKind, Config};
+use crate::runtime::clock;
+use crate::runtime::status::Snapshot;
+
+pub use deliver::{DeliveryError, Hook};
+pub use sign::signature;
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// What it is; `None` for the one that `blacksky alerts test` sends.
+    pub kind: Option<AlertKind>,
+    /// The bot it is about; `None` when it is about the dyno.
+    pub bot: Option<String>,
+    /// What happened, in a sentence or two, without secrets or personal data.
+    pub text: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How many of the same were left out since the last one.
+    pub left_out: u32,
+}
+
+/// Watches the snapshot and tells, until `stop`. Without a webhook it only waits for `stop`.
+pub async fn run(config: Config, mut snapshot: Receiver<Snapshot>, stop: CancellationToken) {
+    let Some(hook) = Hook::of(&config) else { return stop.cancelled().await };
+    let (outbox, delivering) = deliver::outbox(hook, stop.clone());
+    let watching = async {
+        let mut watcher = watch::Watcher::new(config.alerts.down_after.get());
+        let mut limit = limit::Limit::new(config.alerts.repeat_after.get());
+        loop {
+            let now = tokio::time::Instant::now();
+            let (alerts, look_again) = {
+                let seen = snapshot.borrow_and_update();
+                watcher.look(&seen, now, clock::now())
+            };
+            for alert in alerts {
+                let wanted = alert.kind.is_some_and(|kind| config.alerts.on.contains(&kind));
+                if let Some(alert) = limit.pass(alert, now).filter(|_| wanted) {
+                    outbox.put(alert);
+                }
+            }
+            let later = async {
+                match look_again {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = snapshot.changed() => if changed.is_err() { return stop.cancelled().await },
+                () = later => {}
+            }
+        }
+    };
+    tokio::join!(watching, delivering);
+}

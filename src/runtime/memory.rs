@@ -1,0 +1,145 @@
+//! Watches the memory of this process against the dyno's quota: a warning before Heroku's R14 (above the
+//! quota, on swap), a graceful restart before its R15 (killed at twice the quota).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::status::{Board, Memory};
+use crate::config::Size;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(5);
+/// A process that is over the quota right after its start would be so again.
+const SHORTEST_LIFE: Duration = Duration::from_secs(60);
+/// Looks in a row above the limit that end in a restart; a short peak is none.
+const LOOKS: u32 = 3;
+
+/// What to do about the memory. Pure.
+#[derive(Debug)]
+struct Judge {
+    quota: Size,
+    began: Instant,
+    over: u32,
+}
+
+/// What a look says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// From nine tenths of the quota on.
+    Tight,
+    /// Above 1.6 times the quota for [`LOOKS`] looks.
+    Restart,
+}
+
+impl Judge {
+    fn look(&mut self, used: u64, now: Instant) -> Verdict {
+        let share = |tenths: u64| self.quota.get() / 10 * tenths;
+        self.over = if used > share(16) { self.over + 1 } else { 0 };
+        if self.over >= LOOKS && now >= self.began + SHORTEST_LIFE {
+            Verdict::Restart
+        } else if used >= share(9) {
+            Verdict::Tight
+        } else {
+            Verdict::Fine
+        }
+    }
+}
+
+/// Watches until `stop`; cancels `restart` when the process should begin anew.
+pub(super) async fn watch(quota: Size, board: Board, restart: CancellationToken, stop: CancellationToken) {
+    let mut judge = Judge { quota, began: Instant::now(), over: 0 };
+    let mut before = Verdict::Fine;
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        // Other systems have no /proc, and no Heroku.
+        let Some(used) = used() else { return stop.cancelled().await };
+        let verdict = judge.look(used, Instant::now());
+        let (used_mb, quota_mb) = (used >> 20, quota.get() >> 20);
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::Tight if before != Verdict::Tight => {
+                tracing::warn!(
+                    used_mb,
+                    quota_mb,
+                    "memory is nearly used up; Heroku reports R14 above the quota"
+                );
+            }
+            Verdict::Tight => {}
+            Verdict::Restart => {
+                tracing::error!(used_mb, quota_mb, "restarting before Heroku kills the dyno (R15)");
+                restart.cancel();
+                return stop.cancelled().await;
+            }
+        }
+        let tight = verdict != Verdict::Fine;
+        board.memory(Memory { used_bytes: used, quota_bytes: quota.get(), tight });
+        before = verdict;
+    }
+}
+
+/// Resident memory and swap of this process in bytes, as Heroku counts a dyno's.
+fn used() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| -> Option<u64> {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    Some((field("VmRSS:")? + field("VmSwap:").unwrap_or(0)) * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+
+    fn judge() -> Judge {
+        Judge { quota: Size::megabytes(512), began: Instant::now(), over: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_warns_before_the_quota_and_restarts_before_twice_of_it() {
+        let mut judge = judge();
+        let late = judge.began + Duration::from_secs(3600);
+        assert_eq!(judge.look(100 * MB, late), Verdict::Fine);
+        assert_eq!(judge.look(459 * MB, late), Verdict::Fine);
+        assert_eq!(judge.look(461 * MB, late), Verdict::Tight);
+        assert_eq!(judge.look(800 * MB, late), Verdict::Tight);
+        for _ in 1..LOOKS {
+            assert_eq!(judge.look(830 * MB, late), Verdict::Tight);
+        }
+        assert_eq!(judge.look(830 * MB, late), Verdict::Restart);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peak_and_a_young_process_do_not_restart() {
+        let mut peaks = judge();
+        let late = peaks.began + Duration::from_secs(3600);
+        for _ in 0..50 {
+            assert_eq!(peaks.look(900 * MB, late), Verdict::Tight);
+            assert_eq!(peaks.look(900 * MB, late), Verdict::Tight);
+            assert_eq!(peaks.look(200 * MB, late), Verdict::Fine);
+        }
+        let mut young = judge();
+        for second in 0..59 {
+            let now = young.began + Duration::from_secs(second);
+            assert_eq!(young.look(900 * MB, now), Verdict::Tight);
+        }
+        let now = young.began + SHORTEST_LIFE;
+        assert_eq!(young.look(900 * MB, now), Verdict::Restart);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_uses_some() {
+        let used = used().expect("/proc");
+        assert!((MB..4096 * MB).contains(&used), "{used}");
+    }
+}
