@@ -31,6 +31,11 @@ pub enum Command {
     Schema,
     /// Apply the database migrations (Procfile's release phase)
     Migrate(Json),
+    /// How the links of a running blacksky stand; exit 0 only when all are open
+    Status(Status),
+    /// Messages to a webhook when a bot needs somebody
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// The simulated WhatsApp server with its HTTP control API
     Sim(Sim),
     /// Simulator, bot and page in one process, narrated
@@ -80,4 +85,23 @@ pub struct Sim {
     /// Folder that keeps the server's keys and the paired devices between runs
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Address of the page [default: heroku.url, else this machine]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<Url>,
+    /// Look on for so long and tell each change; exit 1 when a link was lost for no normal reason
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub watch: Option<std::time::Duration>,
+    /// Print as JSON; with --watch a line for each change
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Alerts {
+    /// Send one alert to the webhook, to see that it arrives
+    Test,
 }

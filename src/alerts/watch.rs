@@ -10,7 +10,7 @@ use super::Alert;
 use crate::config::AlertKind;
 use crate::link::LinkState;
 use crate::link::policy::ends_the_session;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Snapshot};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Snapshot, WarningKind};
 
 /// Remembers what was seen and told.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ struct Seen {
     /// An alert went out that an open link answers.
     troubled: bool,
     down_told: bool,
+    raised: BTreeMap<WarningKind, u64>,
 }
 
 impl Watcher {
@@ -128,6 +129,13 @@ fn look_at(
             tell(AlertKind::LoggedOut, with_advice(&ended.text, bot));
         }
     }
+    for warning in &bot.warnings {
+        let raised = bot.raised.get(&warning.kind).copied().unwrap_or(0);
+        if seen.raised.insert(warning.kind, raised).unwrap_or(0) < raised {
+            seen.troubled |= bot.state != LinkState::Open;
+            tell(kind_of(warning.kind), warning.text.clone());
+        }
+    }
     let entered = seen.state != Some(bot.state);
     seen.state = Some(bot.state);
     match bot.state {
@@ -170,6 +178,13 @@ fn look_at(
                 tell(AlertKind::Down, with_advice(text.trim(), bot));
             }
         }
+    }
+}
+
+fn kind_of(warning: WarningKind) -> AlertKind {
+    match warning {
+        WarningKind::Deaf => AlertKind::Deaf,
+        WarningKind::ReconnectLoop => AlertKind::ReconnectLoop,
     }
 }
 
@@ -287,6 +302,25 @@ mod tests {
         scene.board.update(|snapshot| snapshot.stopping = true);
         assert_eq!(scene.at(20_000), []);
         assert_eq!((scene.at(30_000), scene.look_again), (vec![], None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_is_told_each_time_it_is_raised() {
+        let mut scene = Scene::new();
+        scene.state(LinkState::BackingOff);
+        let raise = |scene: &Scene, kind| {
+            scene.board.bot("main", |bot| bot.raise(kind, clock::now(), "It fails and fails."));
+        };
+        raise(&scene, WarningKind::ReconnectLoop);
+        assert_eq!(scene.at(0), [AlertKind::ReconnectLoop]);
+        assert_eq!(scene.at(1), []);
+        raise(&scene, WarningKind::ReconnectLoop);
+        assert_eq!(scene.at(2), [AlertKind::ReconnectLoop]);
+        scene.state(LinkState::Open);
+        assert_eq!(scene.at(3), [AlertKind::Up]);
+        raise(&scene, WarningKind::Deaf);
+        assert_eq!(scene.at(4), [AlertKind::Deaf]);
+        assert_eq!(scene.at(5), []);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! One file a subcommand, each thin: load the config, call the room, print.
 
+mod alerts;
 mod check;
 mod config;
 #[cfg(feature = "simulator")]
@@ -11,6 +12,7 @@ pub mod output;
 mod run;
 mod schema;
 mod sim;
+mod status;
 
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Gen(args) => r#gen::run(&cli, args),
         Command::Schema => schema::run(),
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
+        Command::Status(args) => status::run(&cli, args),
+        Command::Alerts(args) => alerts::run(&cli, args),
         Command::Sim(args) => sim::run(args),
         #[cfg(feature = "simulator")]
         Command::Demo => demo::run(&cli),

@@ -228,6 +228,9 @@ mod tests {
     /// A text that the key accepts.
     fn sample(schema: &Map<String, Value>) -> String {
         let text = |name: &str| schema.get(name).and_then(Value::as_str);
+        if let Some(word) = schema.get("enum").and_then(|words| words[0].as_str()) {
+            return word.to_owned();
+        }
         match (text("type"), text("pattern")) {
             (Some("array"), _) => schema["items"].as_object().map(sample).expect("items have a schema"),
             (_, Some(pattern)) => SAMPLES

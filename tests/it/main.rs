@@ -10,6 +10,8 @@ mod support;
 mod without_the_feature;
 
 #[cfg(feature = "simulator")]
+mod alerts;
+#[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod chaos;

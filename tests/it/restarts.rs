@@ -14,7 +14,7 @@ use crate::support::postgres;
 use crate::support::sim;
 use blacksky::sim::{Handle, Server};
 
-const PHONE: &str = "4915100000001";
+pub const PHONE: &str = "4915100000001";
 const FRIEND: &str = "4915100000002";
 
 fn setting(name: &str, default: &str) -> String {

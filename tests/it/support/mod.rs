@@ -12,3 +12,4 @@ pub mod proxy;
 pub mod qr;
 pub mod sim;
 pub mod site;
+pub mod webhook;
