@@ -14,6 +14,13 @@ use crate::support::webhook::{Post, Receiver};
 const SECRET: &str = "the secret of the alerts test";
 const SOON: Duration = Duration::from_secs(20);
 
+/// A folder with a blacksky.toml in which nothing is set.
+fn empty_file() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("blacksky.toml"), "").expect("written");
+    folder
+}
+
 fn assert_signed(post: &Post) {
     let header = |name: &str| post.headers[name].to_str().expect("text").to_owned();
     let timestamp = header("x-blacksky-timestamp").parse().expect("seconds");
@@ -25,7 +32,7 @@ async fn a_bot_that_needs_somebody_says_so_and_says_when_it_is_well_again() {
     let sim = sim::simulator();
     // The first post is refused and must come again.
     let receiver = Receiver::start(&[503]).await;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = empty_file();
     let blacksky = || {
         Blacksky::in_folder(folder.path())
             .env("BLACKSKY_ALERTS_WEBHOOK", receiver.url())
@@ -76,7 +83,7 @@ async fn a_bot_that_needs_somebody_says_so_and_says_when_it_is_well_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_alert_says_whether_it_arrived() {
     let receiver = Receiver::start(&[204, 404]).await;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = empty_file();
     let test = |url: Option<String>| {
         let mut command = Blacksky::in_folder(folder.path()).arg("alerts").arg("test");
         if let Some(url) = url {
@@ -106,7 +113,7 @@ async fn a_test_alert_says_whether_it_arrived() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_of_nothing_is_69() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = empty_file();
     let command =
         Blacksky::in_folder(folder.path()).arg("status").arg("--url").arg("http://u:pass@127.0.0.1:1/");
     let (code, _, err) = command.output();
