@@ -9,7 +9,7 @@ use crate::link::LinkState;
 use crate::runtime::status::{
     BotStatus, DatabaseStatus, Disconnect, Memory, SealingStatus, Snapshot, WarningKind,
 };
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Memory, Snapshot, WarningKind};
+
 /// What anybody may know: no session id, no QR, no personal data.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
