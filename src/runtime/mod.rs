@@ -171,7 +171,7 @@ async fn keep_bots(
             }),
         );
     }
-    let resealer = Resealer::new(store.clone(), owner.clone(), sessions(&config));
+    let resealer = Resealer::new(store.clone(), owner.clone(), enabled_sessions(&config));
     bots.spawn("reseal", reseal::run(resealer, board.clone(), stop.clone()));
     let broken = tokio::select! {
         () = stop.cancelled() => None,
@@ -194,7 +194,7 @@ async fn keep_bots(
 }
 
 /// The sessions of the enabled bots.
-fn sessions(config: &Config) -> Vec<String> {
+fn enabled_sessions(config: &Config) -> Vec<String> {
     config.bots.values().filter(|bot| bot.enabled).map(|bot| bot.session.clone()).collect()
 }
 

@@ -16,6 +16,7 @@
 mod boottime;
 mod copy;
 mod engine;
+mod export;
 mod inbox;
 mod keeper;
 mod kind;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use copy::{DecodeError, Digest, Header, SessionCopy};
+pub use export::{EnvelopeError, Export, ExportError, ExportKey, FileError, NewFile, SealedExport};
 pub use inbox::InboxMessage;
 pub use keeper::{Keeper, Kept};
 pub use notice::{Notice, Notices};

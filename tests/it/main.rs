@@ -38,6 +38,8 @@ mod native_store;
 #[cfg(feature = "simulator")]
 mod original_kit;
 #[cfg(feature = "simulator")]
+mod pg_dump;
+#[cfg(feature = "simulator")]
 mod restarts;
 #[cfg(feature = "simulator")]
 mod secret_key;

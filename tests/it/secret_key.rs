@@ -1,117 +1,14 @@
 //! The secret key is changed, set later, lost and found again, with the real program.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use blacksky::sim::Server;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
-
-use crate::restarts::pair;
-use crate::support::blacksky::{Blacksky, Process};
+use crate::support::blacksky::Process;
 use crate::support::eventually::eventually;
-use crate::support::sim::{PATIENCE, simulator};
-use crate::support::{postgres, sim};
+use crate::support::sim::PATIENCE;
+use crate::support::stage::{FRIEND, PHONE, Stage, stop};
 
-const FRIEND: &str = "4915100000002";
-const PHONE: &str = "4915100000001";
 const OLD: &str = "the old secret key of this test";
 const NEW: &str = "the new secret key of this test";
-
-/// A folder, a database and a simulator that outlive the processes.
-struct Stage {
-    sim: Server,
-    folder: tempfile::TempDir,
-    /// Of PostgreSQL; a SQLite file otherwise.
-    url: Option<String>,
-}
-
-impl Stage {
-    fn new(url: Option<String>) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = "[bots.main.commands]\nping = \"pong {args}\"\n";
-        std::fs::write(folder.path().join("blacksky.toml"), file).expect("written");
-        Self { sim: simulator(), folder, url }
-    }
-
-    async fn postgres() -> Self {
-        Self::new(Some(postgres::database().await))
-    }
-
-    fn sqlite() -> Self {
-        Self::new(None)
-    }
-
-    fn start(&self, key: Option<&str>) -> Process {
-        let mut blacksky = Blacksky::in_folder(self.folder.path()).env("BLACKSKY_LEASE_TTL", "2s");
-        if let Some(url) = &self.url {
-            blacksky = blacksky.env("DATABASE_URL", url.as_str()).env("BLACKSKY_DATABASE_TLS", "disable");
-        }
-        if let Some(key) = key {
-            blacksky = blacksky.env("BLACKSKY_SECRET_KEY", key);
-        }
-        blacksky.run(&self.sim.url())
-    }
-
-    /// Starts, links by QR, answers once and stops.
-    async fn link(&self, key: Option<&str>) {
-        let process = self.start(key);
-        pair(&self.sim, &process).await;
-        self.answers("first").await;
-        stop(process).await;
-    }
-
-    async fn answers(&self, word: &str) {
-        let handle = self.sim.handle();
-        handle.send_text(FRIEND, PHONE, &format!("!ping {word}")).expect("sent");
-        handle.wait_for_text(FRIEND, &format!("pong {word}"), PATIENCE).await.expect("an answer");
-    }
-
-    /// Opens without a QR and answers.
-    async fn works(&self, process: &Process, word: &str) {
-        process.until("open", PATIENCE).await;
-        self.answers(word).await;
-        assert_eq!(self.sim.handle().counters().registrations, 1, "a second QR; log:\n{}", process.log());
-        sim::assert_clean(&self.sim.handle());
-    }
-
-    /// Every value the database keeps, with where it is.
-    async fn values(&self) -> Vec<(String, Vec<u8>)> {
-        const ROWS: &str = "SELECT generation, kind, key, sub, value FROM {}session_row ORDER BY 1, 2, 3, 4";
-        const INBOX: &str = "SELECT generation, 0, chat, id, value FROM {}inbox ORDER BY 1, 2, 3, 4";
-        let mut found = Vec::new();
-        for sql in [ROWS, INBOX] {
-            macro_rules! read {
-                ($connection:expr, $schema:expr) => {{
-                    let sql = AssertSqlSafe(sql.replace("{}", $schema));
-                    for row in sqlx::query(sql).fetch_all($connection).await.expect("reads") {
-                        let kind = row.try_get::<i16, _>(1).map_or_else(|_| row.get::<i32, _>(1), i32::from);
-                        let (key, sub): (Vec<u8>, Vec<u8>) = (row.get(2), row.get(3));
-                        found.push((format!("{} {kind} {key:?} {sub:?}", row.get::<i64, _>(0)), row.get(4)));
-                    }
-                }};
-            }
-            match &self.url {
-                Some(url) => {
-                    read!(&mut sqlx::PgConnection::connect(url).await.expect("connects"), "blacksky.")
-                }
-                None => {
-                    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.file());
-                    read!(&mut sqlx::SqliteConnection::connect_with(&options).await.expect("connects"), "");
-                }
-            }
-        }
-        found
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("blacksky.db")
-    }
-}
-
-async fn stop(mut process: Process) {
-    process.term();
-    assert!(process.ended(PATIENCE).await.success(), "{}", process.log());
-}
 
 async fn sealing(
     process: &Process,

@@ -13,3 +13,5 @@ pub mod qr;
 pub mod sim;
 pub mod site;
 pub mod webhook;
+#[cfg(feature = "simulator")]
+pub mod stage;

@@ -175,8 +175,17 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Runs one of PostgreSQL's own programs to its good end.
+pub fn tool(name: &str, args: &[&str]) {
+    succeed(Command::new(folder_of(&[name]).join(name)).args(args).stdin(Stdio::null()));
+}
+
 /// The newest PostgreSQL: on PATH, or where Debian puts it.
 fn bin() -> PathBuf {
+    folder_of(&["initdb", "postgres"])
+}
+
+fn folder_of(programs: &[&str]) -> PathBuf {
     let mut found: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
@@ -184,8 +193,8 @@ fn bin() -> PathBuf {
         .unwrap_or_default();
     versions.sort();
     found.extend(versions.into_iter().rev());
-    let complete = |bin: &PathBuf| bin.join("initdb").exists() && bin.join("postgres").exists();
-    found.into_iter().find(complete).expect("PostgreSQL's server (Debian: apt install postgresql)")
+    let complete = |bin: &PathBuf| programs.iter().all(|program| bin.join(program).exists());
+    found.into_iter().find(complete).expect("PostgreSQL's programs (Debian: apt install postgresql)")
 }
 
 /// A folder for temporary files that any account can reach into.
