@@ -6,6 +6,7 @@ pub mod eventually;
 pub mod http;
 pub mod native;
 pub mod node;
+pub mod pgbouncer;
 pub mod postgres;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod proxy;
