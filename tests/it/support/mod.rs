@@ -13,6 +13,6 @@ pub mod proxy;
 pub mod qr;
 pub mod sim;
 pub mod site;
-pub mod webhook;
 #[cfg(feature = "simulator")]
 pub mod stage;
+pub mod webhook;
