@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::cli::{self, Cli};
 use crate::config::Config;
@@ -11,7 +14,12 @@ use crate::link::LinkAddress;
 use crate::runtime::signal::StopSignals;
 use crate::runtime::{Running, logging};
 
-/// Runs until SIGTERM or SIGINT. A second signal stops at once.
+/// A signal that comes this soon after the first is the same one: the platform signals every process of a
+/// dyno, and a wrapper such as npm hands its own on.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
+
+/// Runs until SIGTERM or SIGINT. A second signal stops at once: where links wait for a successor they are
+/// closed in order first, and a third one ends even that.
 pub(super) fn run(cli: &Cli, args: &cli::Run) -> Result<Exit, Failure> {
     let config = super::load::load(cli)?.config;
     logging::start(config.log);
@@ -49,20 +57,7 @@ async fn run_until_signal(config: Config, link: LinkAddress, again: &mut bool) -
             None
         }
     };
-    let mut stopping = std::pin::pin!(running.stop());
-    let clean = loop {
-        tokio::select! {
-            clean = &mut stopping => break clean,
-            signal = signals.next() => {
-                if std::mem::take(again) {
-                    tracing::info!(signal, "stopping for good");
-                } else {
-                    tracing::warn!(signal, "second signal: stopping at once");
-                    break false;
-                }
-            }
-        }
-    };
+    let clean = stop(running, &mut signals, again).await;
     tracing::info!(clean, "stopped");
     match broken {
         None => Ok(Exit::Ok),
@@ -73,6 +68,39 @@ async fn run_until_signal(config: Config, link: LinkAddress, again: &mut bool) -
                 ended.name
             ),
         )),
+    }
+}
+
+/// `true` when all ended in order and in time. A signal during a stop that was to begin anew makes it one
+/// for good.
+async fn stop(running: Running, signals: &mut StopSignals, again: &mut bool) -> bool {
+    let mut stop_now = running.stop_now();
+    if *again && let Some(now) = stop_now.take() {
+        // Nobody is started for us: we are our own successor.
+        now.cancel();
+    }
+    let began = Instant::now();
+    let mut stopping = std::pin::pin!(running.stop());
+    loop {
+        let signal = tokio::select! {
+            clean = &mut stopping => return clean,
+            signal = signals.next() => signal,
+        };
+        if std::mem::take(again) {
+            tracing::info!(signal, "stopping for good");
+            continue;
+        }
+        match stop_now.take() {
+            Some(same) if began.elapsed() < SAME_SIGNAL => stop_now = Some(same),
+            Some(now) => {
+                tracing::warn!(signal, "second signal: waiting for no other dyno");
+                now.cancel();
+            }
+            None => {
+                tracing::warn!(signal, "another signal: stopping at once");
+                return false;
+            }
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Lease {
     pub ttl: Period,
     /// At most a third of `ttl`.
     pub renew: Period,
+    /// At most 15 s, so that a stop stays below 30 s.
+    pub handover_wait: Period,
 }
 
 /// The right to open the link, which only one dyno has at a time.
@@ -23,11 +25,18 @@ pub(super) struct LeaseLayer {
     ttl: Setting<PeriodIn<1_000, 600_000>>,
     /// How often it is renewed, at most a third of `ttl`. Not set: a third of `ttl`, at most 10s.
     renew: Setting<PeriodIn<100, 200_000>>,
+    /// On SIGTERM an open link is kept until another dyno is ready to go on with it, at most this long. 0s: not
+    /// at all. Only on a dyno with PostgreSQL.
+    handover_wait: Setting<PeriodIn<0, 15_000>>,
 }
 
 impl LeaseLayer {
     pub(super) fn read(mut table: Table<'_, '_>) -> Self {
-        let layer = Self { ttl: table.key("ttl"), renew: table.key("renew") };
+        let layer = Self {
+            ttl: table.key("ttl"),
+            renew: table.key("renew"),
+            handover_wait: table.key("handover_wait"),
+        };
         table.finish();
         layer
     }
@@ -50,7 +59,8 @@ impl LeaseLayer {
                 &format!("write at most \"{longest}\", or leave it out"),
             );
         }
-        Lease { ttl, renew }
+        let handover_wait = self.handover_wait.value().map_or(Period::seconds(15), |period| period.0);
+        Lease { ttl, renew, handover_wait }
     }
 }
 
@@ -58,5 +68,6 @@ impl Lease {
     pub(super) fn list(&self, to: &mut Listing) {
         to.add("lease", "ttl", self.ttl.to_string());
         to.add("lease", "renew", self.renew.to_string());
+        to.add("lease", "handover_wait", self.handover_wait.to_string());
     }
 }

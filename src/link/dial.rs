@@ -1,6 +1,7 @@
 //! Opens the WebSocket: name, TCP, TLS, upgrade, under one deadline.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -81,7 +82,17 @@ async fn connect(address: &LinkAddress, silence: Duration) -> Result<Socket, Dia
     Ok(socket)
 }
 
-async fn tcp(address: &LinkAddress) -> Result<TcpStream, DialError> {
+/// Does what a dial can do ahead: looks the name up, so that the resolver knows it, and makes the TLS
+/// configuration.
+pub async fn warm(address: &LinkAddress) -> Result<(), DialError> {
+    tls::config();
+    match tokio::time::timeout(DEADLINE, resolve(address)).await {
+        Ok(found) => found.map(drop),
+        Err(_) => Err(DialError::TimedOut { seconds: DEADLINE.as_secs() }),
+    }
+}
+
+async fn resolve(address: &LinkAddress) -> Result<Vec<SocketAddr>, DialError> {
     let url = address.url();
     let host = url.host_str().unwrap_or_default();
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -96,6 +107,11 @@ async fn tcp(address: &LinkAddress) -> Result<TcpStream, DialError> {
     if address.loopback_only() && !found.iter().all(|found| found.ip().is_loopback()) {
         return Err(DialError::NotLoopback);
     }
+    Ok(found)
+}
+
+async fn tcp(address: &LinkAddress) -> Result<TcpStream, DialError> {
+    let found = resolve(address).await?;
     // An address that swallows packets must not use up the time of the others.
     let each = DEADLINE / u32::try_from(found.len()).unwrap_or(u32::MAX).max(2);
     let mut kind = io::ErrorKind::TimedOut;

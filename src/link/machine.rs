@@ -56,8 +56,14 @@ pub enum Event {
     ReconnectNow,
     /// A person wants a new round of QR codes.
     ShowNewQr,
-    /// The process stops.
+    /// The process stops: an open link is first handed over.
     Stop,
+    /// The process stops at once.
+    StopNow,
+    /// Another dyno is ready to go on.
+    SuccessorReady,
+    /// The lease that another owner held may be free.
+    LeaseFree,
 }
 
 /// Something to do. Run in order, each to its end.
@@ -103,6 +109,10 @@ enum Phase {
         until: Option<Instant>,
     },
     Archiving,
+    /// Stopping, with the link open until a successor is ready or the time has come.
+    HandingOver {
+        until: Instant,
+    },
     Stopped,
 }
 
@@ -112,6 +122,8 @@ pub struct Machine {
     backoff: Backoff,
     /// How often the lease may be asked for when the database does not answer.
     ask_database: Duration,
+    /// How long an open link waits for a successor when the process stops.
+    handover_wait: Duration,
     phase: Phase,
     /// Steps of the back-off.
     failures: u32,
@@ -132,6 +144,7 @@ impl Machine {
         Self {
             backoff,
             ask_database,
+            handover_wait: Duration::ZERO,
             phase: Phase::Starting,
             failures: 0,
             attempt: 0,
@@ -140,6 +153,12 @@ impl Machine {
             conflicts: Vec::new(),
             restarts: Vec::new(),
         }
+    }
+
+    /// On `Stop` an open link waits this long for a successor.
+    #[must_use]
+    pub fn handing_over_within(self, handover_wait: Duration) -> Self {
+        Self { handover_wait, ..self }
     }
 
     /// The state as the page shows it.
@@ -151,14 +170,19 @@ impl Machine {
             Phase::Unleased { shown } => shown,
             Phase::Dialling { pairing: true } => LinkState::Pairing,
             Phase::Dialling { pairing: false } => LinkState::Connecting,
-            Phase::Open { .. } => LinkState::Open,
+            Phase::Open { .. } | Phase::HandingOver { .. } => LinkState::Open,
             Phase::BackingOff { .. } => LinkState::BackingOff,
             Phase::Parked { why, .. } => LinkState::Parked(why),
             Phase::Archiving => LinkState::LoggedOut,
         }
     }
 
-    /// Whether [`Event::Stop`] was seen.
+    /// Whether the link is kept open only until a successor is ready.
+    pub fn hands_over(&self) -> bool {
+        matches!(self.phase, Phase::HandingOver { .. })
+    }
+
+    /// Whether all is done that [`Event::Stop`] asked for.
     pub fn stopped(&self) -> bool {
         self.phase == Phase::Stopped
     }
@@ -184,6 +208,7 @@ impl Machine {
             | Phase::Dialling { .. }
             | Phase::Open { .. }
             | Phase::Archiving
+            | Phase::HandingOver { .. }
             | Phase::Stopped => None,
         }
     }
@@ -193,10 +218,13 @@ impl Machine {
         match (self.phase, event) {
             // Stop wins everywhere.
             (Phase::Stopped, _) => vec![],
-            (_, Event::Stop) => {
-                self.phase = Phase::Stopped;
-                vec![Action::Close]
+            (Phase::Open { .. }, Event::Stop) if !self.handover_wait.is_zero() => {
+                let until = now + self.handover_wait;
+                self.phase = Phase::HandingOver { until };
+                vec![Action::WakeAt(until)]
             }
+            (Phase::HandingOver { until }, event) => self.hand_over(now, until, event),
+            (_, Event::Stop | Event::StopNow) => self.stop(Action::Close),
 
             (Phase::Starting, Event::Start) => self.acquire(LinkState::Starting),
             (Phase::Unleased { .. } | Phase::Archiving, Event::Acquired) => {
@@ -248,6 +276,10 @@ impl Machine {
             (Phase::Open { since }, Event::Ended(reaction)) => self.ended(now, Some(since), reaction, rng),
 
             (Phase::Unleased { shown }, Event::Woke) => self.acquire(shown),
+            // Only then: a lease that we gave up ourselves for want of a database is no reason to hurry.
+            (Phase::Unleased { shown: LinkState::Standby }, Event::LeaseFree) => {
+                self.acquire(LinkState::Standby)
+            }
             (Phase::Open { since }, Event::Woke) => {
                 let stable = since + self.backoff.reset_after.get();
                 if now < stable {
@@ -286,8 +318,38 @@ impl Machine {
                 | Event::Archived
                 | Event::Woke
                 | Event::ReconnectNow
-                | Event::ShowNewQr,
+                | Event::ShowNewQr
+                | Event::SuccessorReady
+                | Event::LeaseFree,
             ) => vec![],
+        }
+    }
+
+    fn stop(&mut self, last: Action) -> Vec<Action> {
+        self.phase = Phase::Stopped;
+        vec![last]
+    }
+
+    /// Whatever happens now is the last thing, or nothing: there is no dial any more.
+    fn hand_over(&mut self, now: Instant, until: Instant, event: Event) -> Vec<Action> {
+        match event {
+            Event::SuccessorReady | Event::StopNow | Event::Ended(_) | Event::Unreadable => {
+                self.stop(Action::Close)
+            }
+            Event::LeaseLost => self.stop(Action::Discard(CutReason::Lease)),
+            Event::DatabaseDown => self.stop(Action::Discard(CutReason::Database)),
+            Event::Woke if now < until => vec![Action::WakeAt(until)],
+            Event::Woke => self.stop(Action::Close),
+            Event::Stop
+            | Event::Start
+            | Event::Acquired
+            | Event::Held { .. }
+            | Event::QrShown
+            | Event::Opened
+            | Event::Archived
+            | Event::ReconnectNow
+            | Event::ShowNewQr
+            | Event::LeaseFree => vec![],
         }
     }
 

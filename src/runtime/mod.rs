@@ -1,7 +1,8 @@
 //! Owner of every task: start order, stop order, clock, status snapshot.
 //!
-//! Start: port → page → database → bots. Stop: bots (link closed, session flushed, lease released) →
-//! page → database. Each stop step has a deadline; together they stay below the 30 s that Heroku gives.
+//! Start: port → page → database → bots. Stop: bots (link handed over or closed, session flushed, lease
+//! released) → database → page. Each stop step has a deadline; together they stay below the 30 s that
+//! Heroku gives.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::alerts;
 use crate::bot::handle::{BotHandle, Request};
 use crate::bot::native::{self, Native};
-use crate::config::Config;
+use crate::config::{self, Config, Period};
 use crate::link::LinkAddress;
-use crate::store::{Owner, Resealer};
+use crate::store::{Keeper, Owner, Resealer};
 use crate::web::{self, Site};
 
 pub mod clock;
 mod database;
+mod dyno;
 pub mod logging;
 mod memory;
 mod reseal;
@@ -31,14 +33,16 @@ mod terminal;
 use status::{Board, Snapshot};
 use tasks::{Ended, Tasks};
 
-/// Bots close their links, flush and release their leases within this.
+/// Bots whose link is not open end what they are at, and release their leases within this.
 const STOP_BOTS: Duration = Duration::from_secs(12);
+/// Bots close an open link, flush and release their leases within this, once they need not wait any more.
+const CLOSE_BOTS: Duration = Duration::from_secs(8);
 /// What serves all bots ends within this.
 const STOP_DYNO: Duration = Duration::from_secs(1);
 /// The database's connections close within this.
-const STOP_DATABASE: Duration = Duration::from_secs(3);
+const STOP_DATABASE: Duration = Duration::from_secs(2);
 /// Open requests of the page end within this.
-const STOP_PAGE: Duration = Duration::from_secs(3);
+const STOP_PAGE: Duration = Duration::from_secs(2);
 
 /// A started blacksky.
 #[derive(Debug)]
@@ -48,6 +52,9 @@ pub struct Running {
     bots: Tasks,
     page: Tasks,
     restart: CancellationToken,
+    /// At most as long links wait for a successor.
+    handover_wait: Duration,
+    stop_now: CancellationToken,
 }
 
 impl Running {
@@ -87,9 +94,12 @@ impl Running {
         }
         page.spawn("alerts", alerts::run(config.clone(), board.subscribe(), page.stop_token()));
 
+        let handover_wait = dyno::handover_wait(&config);
         let mut bots = Tasks::new(CancellationToken::new());
-        bots.spawn("bots", keep_bots(config, link, board.clone(), requests, bots.stop_token()));
-        Ok(Self { address, board, bots, page, restart })
+        let stop_now = CancellationToken::new();
+        let stops = Stops { asked: bots.stop_token(), now: stop_now.clone() };
+        bots.spawn("bots", keep_bots(config, link, board.clone(), requests, stops));
+        Ok(Self { address, board, bots, page, restart, handover_wait, stop_now })
     }
 
     /// Where the page listens.
@@ -115,12 +125,22 @@ impl Running {
         self.restart.clone()
     }
 
+    /// While [`stop`](Self::stop) runs, cancelling this makes it wait for no successor any more. `None` where
+    /// it does not wait anyway.
+    pub fn stop_now(&self) -> Option<CancellationToken> {
+        (!self.handover_wait.is_zero()).then(|| self.stop_now.clone())
+    }
+
     /// Stops everything in order. `true` when each step ended in time.
     pub async fn stop(mut self) -> bool {
         self.board.update(|snapshot| snapshot.stopping = true);
         let mut clean = true;
         for (step, tasks, deadline) in [
-            ("close links and release leases", &mut self.bots, STOP_BOTS + STOP_DYNO + STOP_DATABASE),
+            (
+                "close links and release leases",
+                &mut self.bots,
+                stop_bots(self.handover_wait) + STOP_DYNO + STOP_DATABASE,
+            ),
             ("close the page", &mut self.page, STOP_PAGE),
         ] {
             let began = tokio::time::Instant::now();
@@ -137,20 +157,30 @@ impl Running {
     }
 }
 
+/// A stop in two steps: asked for, and without waiting for a successor.
+struct Stops {
+    asked: CancellationToken,
+    now: CancellationToken,
+}
+
+fn stop_bots(handover_wait: Duration) -> Duration {
+    STOP_BOTS.max(handover_wait + CLOSE_BOTS)
+}
+
 /// Brings the database up, keeps every bot until stopped, closes the database.
 async fn keep_bots(
     config: Config,
     link: LinkAddress,
     board: Board,
     requests: BTreeMap<String, mpsc::Receiver<Request>>,
-    stop: CancellationToken,
+    stops: Stops,
 ) {
+    let Stops { asked: stop, now: stop_now } = stops;
     let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
-    let owner = owner(&config);
-    // Goes on while the bots stop: it ends with the database.
-    let mut dyno = Tasks::new(CancellationToken::new());
-    let (listening, until) = (store.clone(), dyno.stop_token());
-    dyno.spawn("notices", async move { listening.listen(until).await });
+    let keeper = Keeper::new(store.clone(), owner(&config), config.lease);
+    // Goes on while the bots stop.
+    let mut dyno = dyno::serve(&config, &link, &board, &store, &keeper);
+    let lease = config::Lease { handover_wait: Period(dyno::handover_wait(&config)), ..config.lease };
     let mut bots = Tasks::new(stop.clone());
     for (name, requests) in requests {
         let Some(bot) = config.bots.get(&name) else { continue };
@@ -161,17 +191,18 @@ async fn keep_bots(
                 bot: bot.clone(),
                 backoff: config.backoff,
                 heartbeat: config.heartbeat,
-                lease: config.lease,
+                lease,
                 store: store.clone(),
-                owner: owner.clone(),
+                keeper: keeper.clone(),
                 board: board.clone(),
                 requests,
                 link: link.clone(),
                 stop: stop.clone(),
+                stop_now: stop_now.clone(),
             }),
         );
     }
-    let resealer = Resealer::new(store.clone(), owner.clone(), enabled_sessions(&config));
+    let resealer = Resealer::new(store.clone(), keeper.owner().clone(), enabled_sessions(&config));
     bots.spawn("reseal", reseal::run(resealer, board.clone(), stop.clone()));
     let broken = tokio::select! {
         () = stop.cancelled() => None,
@@ -183,11 +214,17 @@ async fn keep_bots(
         tracing::error!(task = %ended.name, panicked = ended.panicked, "a bot ended by itself");
         stop.cancel();
     }
-    let late = bots.stop_all(STOP_BOTS).await;
+    let (late, ()) = tokio::join!(bots.stop_all(stop_bots(lease.handover_wait.get())), keeper.leave());
     if !late.is_empty() {
         tracing::warn!(?late, "bots did not stop in time; their leases end by themselves");
     }
-    dyno.stop_all(STOP_DYNO).await;
+    let last_word = async {
+        dyno.stop_all(STOP_DYNO).await;
+        keeper.unregister().await;
+    };
+    if tokio::time::timeout(STOP_DYNO, last_word).await.is_err() {
+        tracing::debug!("this dyno is still registered, until its time is over");
+    }
     if tokio::time::timeout(STOP_DATABASE, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }
@@ -204,4 +241,16 @@ fn owner(config: &Config) -> Owner {
     let place = config.platform.dyno.as_deref().unwrap_or("a local process");
     let app = config.heroku.url.as_ref().and_then(url::Url::host_str).unwrap_or(&config.app.name);
     Owner(format!("{place} of {app}/{:016x}", rand::random::<u64>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_with_the_longest_wait_stays_below_thirty_seconds() {
+        let longest = Duration::from_secs(15);
+        let all = stop_bots(longest) + STOP_DYNO + STOP_DATABASE + STOP_PAGE;
+        assert!(all <= Duration::from_secs(28), "{all:?}");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::dyno::Dyno;
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
 use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
@@ -126,6 +127,12 @@ pub(super) trait Engine: Copying + Debug + Send + Sync {
     async fn acquire(&self, session: &str, owner: &Owner, ttl: Duration) -> Result<Won, StoreError>;
     async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError>;
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// [`renew`](Self::renew) and [`register`](Self::register) in one statement, without telling anybody.
+    async fn beat(&self, dyno: &Dyno, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError>;
+    async fn register(&self, dyno: &Dyno, ttl: Duration) -> Result<(), StoreError>;
+    async fn unregister(&self, owner: &Owner) -> Result<(), StoreError>;
+    async fn dynos(&self) -> Result<Vec<Dyno>, StoreError>;
 
     /// The named rows that exist, in any order.
     async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError>;

@@ -1,5 +1,5 @@
-//! Keeps the leases of this process: renews them all in one statement and tells each holder when
-//! its lease is lost.
+//! Keeps the leases of this dyno and its registration: renews them all in one statement, tells each
+//! holder when its lease is lost, and finds out who could go on when this dyno leaves.
 //!
 //! A holder must be silent before anybody else may speak. So the deadline is counted from before
 //! the renewal was sent, on a clock that goes on while the process is stopped, and ends
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Lease, Owner, Store, StoreError, boottime};
+use super::dyno::Handover;
+use super::{Dyno, Lease, Owner, Store, StoreError, boottime};
 use crate::config;
 
 /// Longest between two looks at the clock.
@@ -36,6 +37,10 @@ struct Inner {
     renew: Duration,
     clock: fn() -> Duration,
     kept: Mutex<BTreeMap<String, Entry>>,
+    /// What the others are told of this dyno. Locked while that is under way, so that an older word never
+    /// arrives after a newer one.
+    told: tokio::sync::Mutex<Option<Dyno>>,
+    handover: Handover,
 }
 
 struct Entry {
@@ -73,7 +78,21 @@ impl Keeper {
 
     fn with_clock(store: Store, owner: Owner, config: config::Lease, clock: fn() -> Duration) -> Self {
         let (ttl, renew) = (config.ttl.get(), config.renew.get());
-        Self(Arc::new(Inner { store, owner, ttl, renew, clock, kept: Mutex::default() }))
+        Self(Arc::new(Inner {
+            store,
+            owner,
+            ttl,
+            renew,
+            clock,
+            kept: Mutex::default(),
+            told: tokio::sync::Mutex::default(),
+            handover: Handover::default(),
+        }))
+    }
+
+    /// Whose leases it keeps.
+    pub fn owner(&self) -> &Owner {
+        &self.0.owner
     }
 
     /// Wins the lease of a session and keeps it from now on, or `Held`. A lease of the same session
@@ -103,6 +122,52 @@ impl Keeper {
         self.kept().get(&lease.session).is_some_and(|entry| entry.lease.epoch == lease.epoch)
     }
 
+    /// Writes this dyno down, ready or not; every renewal keeps it there from now on. Should the database
+    /// not answer, the next renewal does it.
+    pub async fn register(&self, dyno: Dyno) {
+        let mut told = self.0.told.lock().await;
+        if self.0.handover.leaving.is_cancelled() {
+            return;
+        }
+        let said = self.0.store.register(&dyno, self.0.ttl).await;
+        *told = Some(dyno);
+        if let Err(error) = said {
+            tracing::warn!(%error, "this dyno could not be registered");
+        }
+    }
+
+    /// This dyno stops: it is no successor any more, and looks for its own.
+    pub async fn leave(&self) {
+        self.0.handover.leaving.cancel();
+        let mut told = self.0.told.lock().await;
+        let said = match &mut *told {
+            Some(dyno) => {
+                dyno.ready = false;
+                self.0.store.register(dyno, self.0.ttl).await
+            }
+            None => Ok(()),
+        };
+        if let Err(error) = said {
+            tracing::warn!(%error, "the other dynos were not told that this one stops");
+        }
+    }
+
+    /// Once [`leave`](Self::leave) was called: the name of a dyno that is ready to go on with a session.
+    /// Waits until there is one, and for ever where nobody can be (SQLite).
+    pub async fn successor(&self, session: &str) -> String {
+        self.0.handover.successor(session).await
+    }
+
+    /// The last word of this dyno.
+    pub async fn unregister(&self) {
+        let mut told = self.0.told.lock().await;
+        if let Some(dyno) = told.take()
+            && let Err(error) = self.0.store.unregister(&dyno.owner).await
+        {
+            tracing::debug!(%error, "this dyno is still registered, until its time is over");
+        }
+    }
+
     /// Renews until `stop`; the leases stay as they are then, for [`release`](Self::release).
     pub async fn run(&self, stop: CancellationToken) {
         let watch = async {
@@ -121,17 +186,21 @@ impl Keeper {
             () = stop.cancelled() => {}
             () = watch => {}
             () = renew => {}
+            () = self.0.handover.look(&self.0.store, &self.0.owner) => {}
         }
     }
 
     /// Renews all leases once; false when the database did not answer.
     async fn renew(&self) -> bool {
+        let told = self.0.told.lock().await;
         let leases: Vec<Lease> = self.kept().values().map(|entry| entry.lease.clone()).collect();
-        if leases.is_empty() {
-            return true;
-        }
         let sent = (self.0.clock)();
-        match self.0.store.renew(&leases, self.0.ttl).await {
+        let renewed = match &*told {
+            Some(dyno) => self.0.store.beat(dyno, &leases, self.0.ttl).await,
+            None => self.0.store.renew(&leases, self.0.ttl).await,
+        };
+        drop(told);
+        match renewed {
             Ok(renewed) => {
                 for lease in &leases {
                     if renewed.iter().any(|one| one.session == lease.session && one.epoch == lease.epoch) {
@@ -200,8 +269,11 @@ mod tests {
     use crate::config::{self, Database, DatabaseLocation, Period, Tls};
     use crate::store::{Owner, Store};
 
-    const LEASE: config::Lease =
-        config::Lease { ttl: Period(Duration::from_secs(30)), renew: Period(Duration::from_secs(10)) };
+    const LEASE: config::Lease = config::Lease {
+        ttl: Period(Duration::from_secs(30)),
+        renew: Period(Duration::from_secs(10)),
+        handover_wait: Period(Duration::ZERO),
+    };
 
     thread_local! {
         /// The clock of the test: a paused process does not see it move.

@@ -15,6 +15,7 @@
 
 mod boottime;
 mod copy;
+mod dyno;
 mod engine;
 mod export;
 mod inbox;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use copy::{DecodeError, Digest, Header, SessionCopy};
+pub use dyno::Dyno;
 pub use export::{EnvelopeError, Export, ExportError, ExportKey, FileError, NewFile, SealedExport};
 pub use inbox::InboxMessage;
 pub use keeper::{Keeper, Kept};
@@ -203,6 +205,16 @@ impl Store {
             return Ok(Vec::new());
         }
         self.engine.renew(leases, ttl).await
+    }
+
+    /// The same, and keeps the dyno that holds them written down, in one statement.
+    pub(crate) async fn beat(
+        &self,
+        dyno: &Dyno,
+        leases: &[Lease],
+        ttl: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.engine.beat(dyno, leases, ttl).await
     }
 
     /// Gives a lease up; a lease that is no longer held is no error.

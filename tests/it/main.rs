@@ -30,6 +30,8 @@ mod dyno_rules;
 #[cfg(feature = "simulator")]
 mod gen_command;
 #[cfg(feature = "simulator")]
+mod handover;
+#[cfg(feature = "simulator")]
 mod native_lease;
 #[cfg(feature = "simulator")]
 mod native_link;

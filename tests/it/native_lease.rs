@@ -16,7 +16,7 @@ const CONTACT: &str = "15550002301";
 const TTL: Duration = Duration::from_secs(2);
 
 fn setup(owner: &'static str) -> Setup {
-    let lease = Lease { ttl: Period(TTL), renew: Period(TTL / 4) };
+    let lease = Lease { ttl: Period(TTL), renew: Period(TTL / 4), handover_wait: Period(Duration::ZERO) };
     Setup { owner, lease, ..Setup::default() }
 }
 

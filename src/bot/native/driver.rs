@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::Native;
 use super::connection::News;
@@ -24,12 +22,12 @@ use crate::link::transport::{CutReason, End};
 use crate::link::{LinkState, Parked, advice};
 use crate::runtime::clock;
 use crate::runtime::status::WarningKind;
-use crate::store::{Keeper, Kept, SessionStore, StoreError};
+use crate::store::{Kept, Notices, SessionStore, StoreError};
 
 /// The database answers within this or counts as down.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(5);
 /// For closing the link and flushing the session at the end.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+const CLOSE_DEADLINE: Duration = Duration::from_secs(4);
 /// For giving the lease up at the end.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
 /// Shortest wait before a lease that is about to expire is asked for again.
@@ -45,6 +43,10 @@ struct Epoch {
 /// Something that woke the driver.
 enum Wake {
     Stop,
+    StopNow,
+    /// The name of a dyno that is ready.
+    Successor(String),
+    LeaseFree,
     Lost,
     Client(Happening),
     Time,
@@ -53,8 +55,7 @@ enum Wake {
 
 pub struct Driver {
     native: Native,
-    keeper: Keeper,
-    _renewals: AbortOnDropHandle<()>,
+    notices: Notices,
     http: Http,
     versions: Versions,
     machine: Machine,
@@ -71,16 +72,13 @@ pub struct Driver {
 
 impl Driver {
     pub fn new(native: Native) -> Self {
-        let keeper = Keeper::new(native.store.clone(), native.owner.clone(), native.lease);
-        let renewing = keeper.clone();
-        // Ends with the driver, after the lease was given up.
-        let renewals = tokio::spawn(async move { renewing.run(CancellationToken::new()).await });
+        let machine = Machine::new(native.backoff, native.lease.renew.get());
         Self {
-            keeper,
-            _renewals: AbortOnDropHandle::new(renewals),
+            // Before the lease is asked for, so that no release is missed.
+            notices: native.store.notices(),
             http: Http::new(),
             versions: Versions::new(native.bot.wa_version),
-            machine: Machine::new(native.backoff, native.lease.renew.get()),
+            machine: machine.handing_over_within(native.lease.handover_wait.get()),
             rng: rand::make_rng(),
             epoch: None,
             wake_at: None,
@@ -124,11 +122,17 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let hands_over = self.machine.hands_over();
+        let stands_by = self.machine.state() == LinkState::Standby;
+        let session = &self.native.bot.session;
         tokio::select! {
             biased;
-            () = self.native.stop.cancelled() => Wake::Stop,
+            () = self.native.stop_now.cancelled() => Wake::StopNow,
+            () = self.native.stop.cancelled(), if !hands_over => Wake::Stop,
             () = lost => Wake::Lost,
             happening = client => Wake::Client(happening),
+            name = self.native.keeper.successor(session), if hands_over => Wake::Successor(name),
+            () = self.notices.lease(session), if stands_by => Wake::LeaseFree,
             request = self.native.requests.recv(), if !self.unasked => Wake::Request(request),
             () = time => Wake::Time,
         }
@@ -138,6 +142,12 @@ impl Driver {
     fn translate(&mut self, wake: Wake) -> Option<Event> {
         match wake {
             Wake::Stop => Some(Event::Stop),
+            Wake::StopNow => Some(Event::StopNow),
+            Wake::Successor(successor) => {
+                tracing::info!(bot = %self.native.name, successor, "another dyno is ready: handing the link over");
+                Some(Event::SuccessorReady)
+            }
+            Wake::LeaseFree => Some(Event::LeaseFree),
             Wake::Lost => {
                 tracing::warn!(bot = %self.native.name, "the lease was lost: closing the link");
                 self.told.disconnected(&Ending::Transport(End::Cut(CutReason::Lease)));
@@ -147,6 +157,9 @@ impl Driver {
             Wake::Client(Happening::News(news)) => self.news(news),
             Wake::Time => {
                 self.wake_at = None;
+                if self.machine.hands_over() {
+                    tracing::info!(bot = %self.native.name, "no other dyno became ready in time: closing the link");
+                }
                 Some(Event::Woke)
             }
             Wake::Request(Some(Request::ReconnectNow)) => Some(Event::ReconnectNow),
@@ -270,7 +283,12 @@ impl Driver {
     async fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let handed_over = self.machine.hands_over();
             let actions = self.machine.step(Instant::now(), event, &mut self.rng);
+            if self.machine.hands_over() && !handed_over {
+                let wait_s = self.native.lease.handover_wait.get().as_secs_f64();
+                tracing::info!(bot = %self.native.name, wait_s, "keeping the link until another dyno is ready");
+            }
             tracing::debug!(bot = %self.native.name, ?event, ?actions, "step");
             if let Some(ending) = self.ending.take() {
                 self.ended(&ending);
@@ -342,7 +360,7 @@ impl Driver {
 
     async fn acquire(&mut self) -> Event {
         let bot = self.native.name.clone();
-        let asking = self.keeper.acquire(&self.native.bot.session);
+        let asking = self.native.keeper.acquire(&self.native.bot.session);
         match tokio::time::timeout(DATABASE_DEADLINE, asking).await {
             Ok(Ok(kept)) => {
                 tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
@@ -375,7 +393,7 @@ impl Driver {
     /// Asks whether the lease is still ours, without waiting for the next renewal.
     async fn confirm(&self) -> Option<Event> {
         let lease = &self.epoch.as_ref()?.kept.lease;
-        match tokio::time::timeout(DATABASE_DEADLINE, self.keeper.confirm(lease)).await {
+        match tokio::time::timeout(DATABASE_DEADLINE, self.native.keeper.confirm(lease)).await {
             Ok(false) => {
                 tracing::info!(bot = %self.native.name, "another dyno has the link: standing by");
                 Some(Event::LeaseLost)
@@ -487,7 +505,7 @@ impl Driver {
     }
 
     async fn release(&self, kept: &Kept) -> &'static str {
-        match tokio::time::timeout(RELEASE_DEADLINE, self.keeper.release(&kept.lease)).await {
+        match tokio::time::timeout(RELEASE_DEADLINE, self.native.keeper.release(&kept.lease)).await {
             Ok(Ok(())) => "released",
             Ok(Err(error)) => {
                 tracing::warn!(bot = %self.native.name, %error, "the lease was not given up: it expires");

@@ -8,6 +8,7 @@
 //! lease ────┤           ┌→ acquire, dial, discard, archive, close
 //! store ────┼→ machine ─┤
 //! link ─────┤           └→ board
+//! dynos ────┤
 //! time ─────┘
 //! ```
 //!
@@ -32,7 +33,7 @@ use super::handle::Request;
 use crate::config;
 use crate::link::LinkAddress;
 use crate::runtime::status::Board;
-use crate::store::{Owner, Store};
+use crate::store::{Keeper, Store};
 
 /// A native bot, ready to be kept.
 pub struct Native {
@@ -42,23 +43,26 @@ pub struct Native {
     pub bot: config::Bot,
     pub backoff: config::Backoff,
     pub heartbeat: config::Heartbeat,
+    /// How often a held lease is asked for, and how long the link waits for a successor at the end.
     pub lease: config::Lease,
     /// Where its session lives; migrated.
     pub store: Store,
-    /// Who this process is.
-    pub owner: Owner,
+    /// Keeps the leases of this dyno; somebody else runs it.
+    pub keeper: Keeper,
     /// Where its status goes.
     pub board: Board,
     /// What the page asks for.
     pub requests: mpsc::Receiver<Request>,
     /// Where to dial.
     pub link: LinkAddress,
-    /// Ends it.
+    /// Ends it: an open link is handed over first.
     pub stop: CancellationToken,
+    /// Ends it without waiting for a successor.
+    pub stop_now: CancellationToken,
 }
 
-/// Keeps a bot linked until `stop`; then the link is closed, the session flushed and the lease given up,
-/// within about 10 s in all cases.
+/// Keeps a bot linked until `stop`; then an open link is kept for at most `lease.handover_wait`, closed, the
+/// session flushed and the lease given up, within 12 s or, if that is more, the wait and 8 s.
 pub async fn keep(native: Native) {
     driver::Driver::new(native).run().await;
 }

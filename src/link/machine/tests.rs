@@ -317,6 +317,104 @@ fn a_parked_bot_still_loses_its_lease() {
     assert_eq!(bench.state(), LinkState::Standby);
 }
 
+#[test]
+fn a_lease_that_was_given_up_wakes_only_who_stands_by() {
+    let mut bench = Bench::new();
+    bench.send(Event::Start);
+    bench.send(Event::Held { ask_again: ASK });
+    assert_eq!(bench.send(Event::LeaseFree), [Action::Acquire]);
+    assert_eq!(bench.state(), LinkState::Standby);
+    // Our own release for want of a database must not cut its back-off short.
+    bench.send(Event::DatabaseDown);
+    assert_eq!(bench.state(), LinkState::WaitingForDatabase);
+    assert_eq!(bench.send(Event::LeaseFree), []);
+    assert_eq!(Bench::open().send(Event::LeaseFree), []);
+}
+
+const WAIT: Duration = Duration::from_secs(15);
+
+/// A machine that waits for a successor.
+fn handing_over() -> Bench {
+    let mut bench = Bench::open();
+    bench.machine = bench.machine.clone().handing_over_within(WAIT);
+    assert_eq!(bench.send(Event::Stop), [Action::WakeAt(bench.now + WAIT)]);
+    assert!(bench.machine.hands_over() && !bench.machine.stopped());
+    assert_eq!(bench.state(), LinkState::Open, "nothing has changed for the phone");
+    bench
+}
+
+#[test]
+fn an_open_link_is_kept_until_a_successor_is_ready() {
+    let mut bench = handing_over();
+    let early = [
+        Event::Stop,
+        Event::Start,
+        Event::Acquired,
+        Event::Held { ask_again: ASK },
+        Event::QrShown,
+        Event::Opened,
+        Event::Archived,
+        Event::ReconnectNow,
+        Event::ShowNewQr,
+        Event::LeaseFree,
+    ];
+    for event in early {
+        assert_eq!(bench.send(event), [], "{event:?}");
+        assert!(bench.machine.hands_over(), "{event:?}");
+    }
+    assert_eq!(bench.send(Event::Woke), [Action::WakeAt(bench.now + WAIT)], "an older wake-up");
+    assert_eq!(bench.send(Event::SuccessorReady), [Action::Close]);
+    assert!(bench.machine.stopped());
+    assert_eq!(bench.state(), LinkState::Standby);
+}
+
+#[test]
+fn whatever_ends_a_hand_over_is_the_last_thing() {
+    let last = [
+        (Event::SuccessorReady, Action::Close),
+        (Event::StopNow, Action::Close),
+        (Event::Unreadable, Action::Close),
+        (Event::Ended(Reaction::Restart), Action::Close),
+        (Event::Ended(Reaction::LoggedOut), Action::Close),
+        (Event::Ended(LOST), Action::Close),
+        (Event::LeaseLost, Action::Discard(CutReason::Lease)),
+        (Event::DatabaseDown, Action::Discard(CutReason::Database)),
+    ];
+    for (event, action) in last {
+        let mut bench = handing_over();
+        assert_eq!(bench.send(event), [action], "{event:?}");
+        assert!(bench.machine.stopped(), "{event:?}");
+    }
+    let mut bench = handing_over();
+    bench.pass(WAIT);
+    assert_eq!(bench.send(Event::Woke), [Action::Close], "nobody came");
+    assert!(bench.machine.stopped());
+}
+
+#[test]
+fn only_an_open_link_is_worth_waiting_for() {
+    let to_elsewhere: [&[Event]; 6] = [
+        &[],
+        &[Event::Start],
+        &[Event::Start, Event::Held { ask_again: ASK }],
+        &[Event::Start, Event::Acquired],
+        &[Event::Start, Event::Acquired, Event::Ended(LOST)],
+        &[Event::Start, Event::Acquired, Event::Ended(Reaction::Park(Parked::Refused))],
+    ];
+    for events in to_elsewhere {
+        for stop in [Event::Stop, Event::StopNow] {
+            let mut bench = Bench::new();
+            bench.machine = bench.machine.clone().handing_over_within(WAIT);
+            for event in events {
+                bench.send(*event);
+            }
+            assert_eq!(bench.send(stop), [Action::Close], "{events:?}");
+            assert!(bench.machine.stopped());
+        }
+    }
+    assert_eq!(Bench::open().send(Event::Stop), [Action::Close], "nobody to wait for");
+}
+
 fn any_reaction() -> impl Strategy<Value = Reaction> {
     prop_oneof![
         Just(Reaction::Restart),
@@ -345,10 +443,45 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => Just(Event::Woke),
         1 => Just(Event::ReconnectNow),
         1 => Just(Event::ShowNewQr),
+        1 => Just(Event::SuccessorReady),
+        2 => Just(Event::LeaseFree),
     ]
 }
 
 proptest! {
+    /// From wherever a stop comes, and whatever comes after it: it ends once the wait is over, with one last
+    /// word, and nothing is begun any more.
+    #[test]
+    fn a_stop_always_ends(
+        seed: u64,
+        before in proptest::collection::vec((any_event(), 0u64..60), 0..40),
+        after in proptest::collection::vec((any_event(), 0u64..4), 0..20),
+        wait in 0u64..=15,
+    ) {
+        let mut machine = Machine::new(defaults(), ASK).handing_over_within(Duration::from_secs(wait));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut now = Instant::now();
+        machine.step(now, Event::Start, &mut rng);
+        for (event, time) in before {
+            now += Duration::from_secs(time);
+            machine.step(now, event, &mut rng);
+        }
+        let was_open = machine.state() == LinkState::Open;
+        let end = now + Duration::from_secs(wait);
+        let mut actions = machine.step(now, Event::Stop, &mut rng);
+        prop_assert_eq!(machine.hands_over(), was_open && wait > 0);
+        for (event, time) in after {
+            now += Duration::from_secs(time);
+            actions.extend(machine.step(now, event, &mut rng));
+        }
+        actions.extend(machine.step(now.max(end), Event::Woke, &mut rng));
+        prop_assert!(machine.stopped());
+        let last = actions.iter().filter(|a| matches!(a, Action::Close | Action::Discard(_))).count();
+        prop_assert_eq!(last, 1, "{:?}", actions);
+        let begun = actions.iter().find(|a| matches!(a, Action::Acquire | Action::Dial | Action::Archive));
+        prop_assert_eq!(begun, None);
+    }
+
     /// Whatever happens in whatever order: one dial in flight, none without the lease, none before its
     /// time unless a person asks, and after stop nothing at all.
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use sqlx::postgres::PgRow;
 
 use super::{Postgres, args, column, rows::fenced};
 use crate::config::WaVersion;
@@ -75,6 +76,15 @@ const PUT_WA_VERSION: &str = fenced!(
     SELECT count(*) FROM fence"
 );
 
+/// The leases whose session and epoch came back.
+pub(super) fn still_held(rows: &[PgRow], leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
+    let kept = rows
+        .iter()
+        .map(|row| Ok((column(row, 0)?, column(row, 1)?)))
+        .collect::<Result<HashSet<(String, i64)>, StoreError>>()?;
+    Ok(leases.iter().filter(|l| kept.contains(&(l.session.clone(), l.epoch))).cloned().collect())
+}
+
 impl Postgres {
     pub(super) async fn lease_acquire(
         &self,
@@ -107,11 +117,7 @@ impl Postgres {
         let epochs: Vec<i64> = leases.iter().map(|lease| lease.epoch).collect();
         let owners: Vec<&str> = leases.iter().map(|lease| lease.owner.0.as_str()).collect();
         let rows = self.run_lease(RENEW, args![sessions, epochs, owners, ttl.as_secs_f64()]).await?;
-        let kept = rows
-            .iter()
-            .map(|row| Ok((column(row, 0)?, column(row, 1)?)))
-            .collect::<Result<HashSet<(String, i64)>, StoreError>>()?;
-        Ok(leases.iter().filter(|l| kept.contains(&(l.session.clone(), l.epoch))).cloned().collect())
+        still_held(&rows, leases)
     }
 
     pub(super) async fn lease_release(&self, lease: &Lease) -> Result<(), StoreError> {

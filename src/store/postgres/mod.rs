@@ -6,6 +6,7 @@
 
 mod connections;
 mod copy;
+mod dyno;
 mod lease;
 mod listen;
 mod pooler;
@@ -22,6 +23,7 @@ use connections::{CONNECT_DEADLINE, Connections, MIGRATION_TIMEOUT};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr};
 
+use super::dyno::Dyno;
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
@@ -217,6 +219,22 @@ impl Engine for Postgres {
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.lease_release(lease).await
+    }
+
+    async fn beat(&self, dyno: &Dyno, leases: &[Lease], ttl: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.dyno_beat(dyno, leases, ttl).await
+    }
+
+    async fn register(&self, dyno: &Dyno, ttl: Duration) -> Result<(), StoreError> {
+        self.dyno_register(dyno, ttl).await
+    }
+
+    async fn unregister(&self, owner: &Owner) -> Result<(), StoreError> {
+        self.dyno_unregister(owner).await
+    }
+
+    async fn dynos(&self) -> Result<Vec<Dyno>, StoreError> {
+        self.dyno_list().await
     }
 
     async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError> {

@@ -12,7 +12,7 @@ mod rows;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _, Sqlite as Driver, SqlitePool, Transaction};
 
+use super::dyno::Dyno;
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
@@ -40,6 +41,8 @@ pub(super) struct Sqlite {
     path: PathBuf,
     /// The lock files of the leases held, by session.
     locks: Mutex<HashMap<String, Held>>,
+    /// This process; nobody else looks.
+    dyno: Mutex<Option<Dyno>>,
 }
 
 /// A lease of this process.
@@ -73,7 +76,7 @@ impl Sqlite {
         // Connecting sets the journal mode, which reads the file: one that is no database is found here.
         let writer = pool(1).connect_with(options.clone()).await.map_err(|error| problem(&error))?;
         let readers = pool(READERS).connect_lazy_with(options);
-        Ok(Self { writer, readers, path: path.to_owned(), locks: Mutex::default() })
+        Ok(Self { writer, readers, path: path.to_owned(), locks: Mutex::default(), dyno: Mutex::default() })
     }
 
     /// A transaction of a writer whose bond holds.
@@ -212,6 +215,24 @@ impl Engine for Sqlite {
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.lease_release(lease);
         Ok(())
+    }
+
+    async fn beat(&self, _dyno: &Dyno, leases: &[Lease], _ttl: Duration) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.lease_renew(leases))
+    }
+
+    async fn register(&self, dyno: &Dyno, _ttl: Duration) -> Result<(), StoreError> {
+        *self.dyno.lock().unwrap_or_else(PoisonError::into_inner) = Some(dyno.clone());
+        Ok(())
+    }
+
+    async fn unregister(&self, owner: &Owner) -> Result<(), StoreError> {
+        self.dyno.lock().unwrap_or_else(PoisonError::into_inner).take_if(|dyno| dyno.owner == *owner);
+        Ok(())
+    }
+
+    async fn dynos(&self) -> Result<Vec<Dyno>, StoreError> {
+        Ok(self.dyno.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect())
     }
 
     async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError> {

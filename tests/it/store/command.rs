@@ -19,11 +19,13 @@ async fn migrate(url: &str, args: &[&str]) -> (i32, String, String) {
 async fn it_makes_the_schema_and_then_has_nothing_to_do() {
     let url = database().await;
     let (code, out, err) = migrate(&url, &[]).await;
-    assert_eq!((code, out.trim()), (0, "the postgresql schema was made, version 1"), "{err}");
+    assert_eq!(code, 0, "{err}");
+    let version = out.trim().strip_prefix("the postgresql schema was made, version ").expect("made");
+    let version: i64 = version.parse().expect("a number");
     let (code, out, err) = migrate(&url, &["--json"]).await;
     let said: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(code, 0, "{err}");
-    assert_eq!(said, serde_json::json!({ "database": "postgresql", "from": 1, "to": 1 }));
+    assert_eq!(said, serde_json::json!({ "database": "postgresql", "from": version, "to": version }));
 }
 
 #[tokio::test]

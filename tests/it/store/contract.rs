@@ -36,8 +36,8 @@ async fn migrating_twice_changes_nothing(bench: &Bench) {
 }
 
 async fn two_migrations_at_once_are_safe(bench: &Bench) {
-    for table in ["session", "generation", "session_row", "inbox", "migration"] {
-        bench.meddle(&format!("DROP TABLE {{}}{table}")).await;
+    for table in ["session", "generation", "session_row", "inbox", "dyno", "migration"] {
+        bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;
     }
     let (first, second) = (bench.open().await, bench.open().await);
     let (first, second) = tokio::join!(first.migrate(), second.migrate());

@@ -10,8 +10,11 @@ use super::{Bench, TTL, on_both, owner};
 
 on_both!(a_kept_lease_outlives_its_ttl, a_lease_that_is_gone_is_told);
 
-const SHORT: Lease =
-    Lease { ttl: Period(Duration::from_millis(1000)), renew: Period(Duration::from_millis(200)) };
+const SHORT: Lease = Lease {
+    ttl: Period(Duration::from_millis(1000)),
+    renew: Period(Duration::from_millis(200)),
+    handover_wait: Period(Duration::ZERO),
+};
 
 async fn a_kept_lease_outlives_its_ttl(bench: &Bench) {
     let (store, other) = (bench.open().await, bench.open().await);

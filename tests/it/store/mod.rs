@@ -5,6 +5,7 @@ mod backend;
 mod command;
 mod contract;
 mod copy;
+mod dynos;
 mod keeper;
 mod notices;
 mod postgres;

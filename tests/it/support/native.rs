@@ -12,10 +12,11 @@ use blacksky::link::{LinkAddress, LinkState};
 use blacksky::runtime::clock;
 use blacksky::runtime::status::{Board, BotStatus, Snapshot};
 use blacksky::sim::Server;
-use blacksky::store::{Owner, Store};
+use blacksky::store::{Keeper, Owner, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::postgres;
 use super::sim::PATIENCE;
@@ -43,7 +44,7 @@ impl Default for Setup {
                 reset_after: period(30_000),
             },
             heartbeat: Heartbeat { period: period(1_000), deadline: period(1_000) },
-            lease: Lease { ttl: period(6_000), renew: period(1_000) },
+            lease: Lease { ttl: period(6_000), renew: period(1_000), handover_wait: period(0) },
         }
     }
 }
@@ -55,6 +56,8 @@ pub struct NativeBot {
     stop: CancellationToken,
     kept: JoinHandle<()>,
     store: Store,
+    /// What the runtime does for all bots of a dyno.
+    _dyno: [AbortOnDropHandle<()>; 2],
 }
 
 /// A database that outlives the bots on it.
@@ -110,6 +113,7 @@ impl NativeBot {
     pub async fn start_with(server: &Server, home: &Home, setup: Setup) -> Self {
         let store = home.open().await;
         let board = Board::new(clock::now(), None, [NAME].into_iter());
+        let keeper = Keeper::new(store.clone(), Owner(setup.owner.to_owned()), setup.lease);
         let (handle, requests) = BotHandle::new();
         let stop = CancellationToken::new();
         let reply = |text: &str| Reply { text: text.to_owned(), allow: None };
@@ -134,14 +138,22 @@ impl NativeBot {
             heartbeat: setup.heartbeat,
             lease: setup.lease,
             store: store.clone(),
-            owner: Owner(setup.owner.to_owned()),
+            keeper: keeper.clone(),
             board: board.clone(),
             requests,
             link: LinkAddress::decide(Some(server.url().parse().expect("a URL"))).expect("loopback"),
             stop: stop.clone(),
+            stop_now: CancellationToken::new(),
         };
         let kept = tokio::spawn(native::keep(native));
-        Self { board: board.subscribe(), handle, stop, kept, store }
+        let (listening, keeping) = (store.clone(), keeper.clone());
+        let dyno = [
+            AbortOnDropHandle::new(tokio::spawn(
+                async move { listening.listen(CancellationToken::new()).await },
+            )),
+            AbortOnDropHandle::new(tokio::spawn(async move { keeping.run(CancellationToken::new()).await })),
+        ];
+        Self { board: board.subscribe(), handle, stop, kept, store, _dyno: dyno }
     }
 
     /// The status at this instant.
