@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod qr;
 pub mod sim;
 pub mod site;
+#[allow(dead_code, reason = "tests take what they need of it")]
 #[cfg(feature = "simulator")]
 pub mod stage;
 pub mod webhook;
