@@ -32,6 +32,8 @@ mod gen_command;
 #[cfg(feature = "simulator")]
 mod handover;
 #[cfg(feature = "simulator")]
+mod handover_figures;
+#[cfg(feature = "simulator")]
 mod native_lease;
 #[cfg(feature = "simulator")]
 mod native_link;

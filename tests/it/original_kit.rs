@@ -361,6 +361,9 @@ async fn the_page_answers_within_a_second_while_the_database_hangs() {
         }
     }
     assert_ne!(app.link().await, "open");
+    // Connections that got no answer are not used again.
+    proxy.set(Traffic::Pass);
+    app.until("open", PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

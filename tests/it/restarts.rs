@@ -34,7 +34,7 @@ pub async fn pair(sim: &Server, process: &Process) {
 }
 
 /// What the simulator saw of one word.
-fn traces(phone: &Handle, word: &str) -> String {
+pub fn traces(phone: &Handle, word: &str) -> String {
     let (ping, pong) = (format!("!ping {word}"), format!("pong {word}"));
     let sent: Vec<_> = phone.sent().into_iter().filter(|sent| sent.text == ping).collect();
     let received: Vec<_> = phone
