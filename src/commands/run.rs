@@ -14,7 +14,7 @@ use crate::link::LinkAddress;
 use crate::runtime::signal::StopSignals;
 use crate::runtime::{Running, logging};
 
-/// A signal that comes this soon after the first is the same one: the platform signals every process of a
+/// A signal that comes this soon after another is the same one: the platform signals every process of a
 /// dyno, and a wrapper such as npm hands its own on.
 const SAME_SIGNAL: Duration = Duration::from_millis(250);
 
@@ -79,7 +79,8 @@ async fn stop(running: Running, signals: &mut StopSignals, again: &mut bool) -> 
         // Nobody is started for us: we are our own successor.
         now.cancel();
     }
-    let began = Instant::now();
+    let waits = stop_now.is_some();
+    let mut heard = Instant::now();
     let mut stopping = std::pin::pin!(running.stop());
     loop {
         let signal = tokio::select! {
@@ -90,8 +91,11 @@ async fn stop(running: Running, signals: &mut StopSignals, again: &mut bool) -> 
             tracing::info!(signal, "stopping for good");
             continue;
         }
+        if waits && heard.elapsed() < SAME_SIGNAL {
+            continue;
+        }
+        heard = Instant::now();
         match stop_now.take() {
-            Some(same) if began.elapsed() < SAME_SIGNAL => stop_now = Some(same),
             Some(now) => {
                 tracing::warn!(signal, "second signal: waiting for no other dyno");
                 now.cancel();

@@ -131,7 +131,8 @@ async fn a_successor_that_boots_only_then_is_waited_for() {
 async fn a_standby_takes_over_from_a_killed_dyno() {
     let (sim, slug) = paired().await;
     let phone = sim.handle();
-    let slug = with_ttl(slug);
+    // Killed again and again: the platform would wait before it starts another.
+    let slug = with_ttl(slug).rules(|rules| rules.cool_off = Some(Duration::ZERO));
     let app = App::start(slug.clone(), 2).await;
     let mut times = Vec::new();
     for round in 0..count("BLACKSKY_TAKEOVERS", "2") {
