@@ -1,10 +1,12 @@
 //! The task of one client connection.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -32,6 +34,8 @@ enum End {
     Client,
     #[error("closed by the simulator")]
     Server,
+    #[error("cut by the simulator")]
+    Cut,
     #[error("the simulator stops")]
     Stop,
     #[error("the transport failed: {0}")]
@@ -53,8 +57,39 @@ impl End {
     }
 }
 
-/// Serves a TCP connection whose request asks for the WebSocket, until it ends.
-pub async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+/// What a connection runs over: TCP, or a pipe within the process.
+pub trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Small packets go out at once.
+    fn hurry(&self) {}
+    /// Ends it without a word; what is written afterwards goes nowhere.
+    fn cut(&self) {}
+    /// Makes the coming drop a reset.
+    fn reset(&self) {}
+}
+
+impl Pipe for TcpStream {
+    fn hurry(&self) {
+        // The request is answered at once, so a slow reader of small packets is not worth a delay.
+        let _ = self.set_nodelay(true);
+    }
+
+    fn cut(&self) {
+        let _ = SockRef::from(self).shutdown(std::net::Shutdown::Both);
+        // A socket that is dropped with unread bytes is reset.
+        let mut sink = [0; 4096];
+        while matches!(self.try_read(&mut sink), Ok(1..)) {}
+    }
+
+    fn reset(&self) {
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Has no reset: it just ends.
+impl Pipe for DuplexStream {}
+
+/// Serves a connection whose request asks for the WebSocket, until it ends.
+pub async fn serve(stream: impl Pipe, shared: Arc<Shared>, stop: CancellationToken) {
     let (out, orders) = mpsc::unbounded_channel();
     let (id, fault) = shared.with(|world| world.dialled(out));
     let end = run(stream, id, fault, orders, &shared, &stop).await;
@@ -67,7 +102,7 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationTok
 }
 
 async fn run(
-    stream: TcpStream,
+    mut stream: impl Pipe,
     id: ConnectionId,
     fault: Option<Action>,
     mut orders: mpsc::UnboundedReceiver<Out>,
@@ -84,11 +119,14 @@ async fn run(
                 return end;
             }
         }
-        Some(Action::Reset) => return reset(&stream),
-        Some(_) => return End::Server,
+        Some(Action::Swallow) => return swallow(&mut stream, &mut orders, stop).await,
+        Some(Action::Reset) => {
+            stream.reset();
+            return End::Cut;
+        }
+        Some(_) => return End::Cut,
     }
-    // The request is answered at once, so a slow reader of small packets is not worth a delay.
-    let _ = stream.set_nodelay(true);
+    stream.hurry();
     let config =
         WebSocketConfig::default().max_message_size(Some(2 * MAX_FRAME)).max_frame_size(Some(2 * MAX_FRAME));
     #[allow(clippy::result_large_err, reason = "the type is tungstenite's")]
@@ -113,6 +151,8 @@ async fn run(
     let mut link = Link {
         socket,
         reader: Reader::default(),
+        delay: Duration::ZERO,
+        held: VecDeque::new(),
         stage: Stage::Handshake(Box::new(Handshake::new(shared.read(|world| world.identity())))),
     };
     let end = link.run(id, deadline, &mut orders, shared, stop).await;
@@ -125,13 +165,12 @@ async fn run(
         })
         .await;
     }
-    // A reset sets no end of its own: the order has done it already.
     end
 }
 
 /// Holds the socket without reading or writing; `None` when the silence ends.
 async fn silence(
-    stream: &TcpStream,
+    stream: &impl Pipe,
     orders: &mut mpsc::UnboundedReceiver<Out>,
     stop: &CancellationToken,
 ) -> Option<End> {
@@ -144,20 +183,43 @@ async fn silence(
         match order {
             None => return Some(End::Stop),
             Some(Out::Resume) => return closing.then_some(End::Server),
-            Some(Out::Reset) => return Some(reset(stream)),
-            Some(Out::Drop) => return Some(End::Server),
+            Some(Out::Reset) => {
+                stream.reset();
+                return Some(End::Cut);
+            }
+            Some(Out::Drop) => return Some(End::Cut),
             // A dead network carries no goodbye: it waits until the silence ends.
             Some(Out::Close) => closing = true,
             // What was to be written during the silence never is.
-            Some(Out::Stanza(_) | Out::Silence) => {}
+            Some(Out::Stanza(_) | Out::Silence | Out::Swallow | Out::Slow(_)) => {}
         }
     }
 }
 
-/// Makes the coming drop of the socket a reset.
-fn reset(stream: &TcpStream) -> End {
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-    End::Server
+/// Reads and drops all that comes. There is no way back, since what was dropped is missing.
+async fn swallow(
+    stream: &mut impl Pipe,
+    orders: &mut mpsc::UnboundedReceiver<Out>,
+    stop: &CancellationToken,
+) -> End {
+    let mut sink = [0; 4096];
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return End::Stop,
+            order = orders.recv() => match order {
+                Some(Out::Reset) => {
+                    stream.reset();
+                    return End::Cut;
+                }
+                None | Some(Out::Resume | Out::Drop) => return End::Cut,
+                // What was to be written goes nowhere either.
+                Some(Out::Stanza(_) | Out::Close | Out::Silence | Out::Swallow | Out::Slow(_)) => {}
+            },
+            read = stream.read(&mut sink) => if !matches!(read, Ok(1..)) {
+                return End::Client;
+            },
+        }
+    }
 }
 
 enum Stage {
@@ -165,13 +227,17 @@ enum Stage {
     Transport(Transport),
 }
 
-struct Link {
-    socket: WebSocketStream<TcpStream>,
+struct Link<P> {
+    socket: WebSocketStream<P>,
     reader: Reader,
     stage: Stage,
+    /// How late stanzas go out.
+    delay: Duration,
+    /// What waits for its time, in order.
+    held: VecDeque<(Instant, Out)>,
 }
 
-impl Link {
+impl<P: Pipe> Link<P> {
     async fn run(
         &mut self,
         id: ConnectionId,
@@ -182,10 +248,25 @@ impl Link {
     ) -> End {
         loop {
             let shaking = matches!(self.stage, Stage::Handshake(_));
+            let due = self.held.front().map(|(at, _)| *at);
+            let due = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 // Orders first: a reply is on its way before the next request is read.
                 biased;
                 () = stop.cancelled() => return End::Stop,
+                () = due => {
+                    let held = self.held.pop_front().map(|(_, out)| out);
+                    match self.carry_out(held, orders, stop).await {
+                        Ok(None) => {}
+                        Ok(Some(end)) => return end,
+                        Err(error) => return error,
+                    }
+                },
                 order = orders.recv() => match self.order(order, orders, stop).await {
                     Ok(None) => {}
                     Ok(Some(end)) => return end,
@@ -210,7 +291,24 @@ impl Link {
         }
     }
 
+    /// Carries an order out, or holds it back on a slow connection.
     async fn order(
+        &mut self,
+        order: Option<Out>,
+        orders: &mut mpsc::UnboundedReceiver<Out>,
+        stop: &CancellationToken,
+    ) -> Result<Option<End>, End> {
+        match order {
+            // A faster connection does not overtake what is still on its way.
+            Some(out @ (Out::Stanza(_) | Out::Close)) if !self.delay.is_zero() || !self.held.is_empty() => {
+                self.held.push_back((Instant::now() + self.delay, out));
+                Ok(None)
+            }
+            order => self.carry_out(order, orders, stop).await,
+        }
+    }
+
+    async fn carry_out(
         &mut self,
         order: Option<Out>,
         orders: &mut mpsc::UnboundedReceiver<Out>,
@@ -227,13 +325,23 @@ impl Link {
             }
             Some(Out::Close) => Ok(Some(End::Server)),
             Some(Out::Drop) => {
-                // A shutdown of the sending side; the close frame afterwards goes nowhere.
-                let _ = SockRef::from(self.socket.get_ref()).shutdown(std::net::Shutdown::Both);
-                Ok(Some(End::Server))
+                self.socket.get_ref().cut();
+                Ok(Some(End::Cut))
             }
-            Some(Out::Reset) => Ok(Some(reset(self.socket.get_ref()))),
+            Some(Out::Reset) => {
+                self.socket.get_ref().reset();
+                Ok(Some(End::Cut))
+            }
             Some(Out::Silence) => Ok(silence(self.socket.get_ref(), orders, stop).await),
-            Some(Out::Resume) => Ok(None),
+            Some(Out::Swallow) => Ok(Some(swallow(self.socket.get_mut(), orders, stop).await)),
+            Some(Out::Slow(delay)) => {
+                self.delay = delay;
+                Ok(None)
+            }
+            Some(Out::Resume) => {
+                self.delay = Duration::ZERO;
+                Ok(None)
+            }
         }
     }
 

@@ -42,6 +42,8 @@ pub enum When {
     Login,
     /// Right after `<success>` and the offline queue.
     Open,
+    /// When a phone encrypts a message for a device; only `garble`.
+    Message,
 }
 
 /// What goes wrong.
@@ -54,6 +56,17 @@ pub enum Action {
     Reset,
     /// The socket stays open; nothing is read or written until the faults are cleared.
     Silence,
+    /// The socket stays open and all that arrives is read and dropped: a peer of which only TCP is alive. The
+    /// connection ends when the faults are cleared, since what was dropped is missing.
+    Swallow,
+    /// From now on each stanza reaches the client this much later. 0 ends it, and so does clearing
+    /// the faults.
+    Slow {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// The message is damaged on its way and cannot be decrypted; only at `message`.
+    Garble,
     /// The upgrade is answered with this HTTP status; only at `dial`.
     Http { status: u16 },
     /// `<stream:error>`.
@@ -122,6 +135,15 @@ impl Fault {
             (Action::Http { status }, _) if !(300..600).contains(status) => {
                 Some("the HTTP status must be from 300 to 599")
             }
+            (Action::Garble, when) if when != When::Message => {
+                Some("a message can only be garbled at \"message\"")
+            }
+            (action, When::Message) if *action != Action::Garble => {
+                Some("at \"message\" there is only \"garble\"")
+            }
+            (Action::Slow { .. }, When::Dial | When::Hello | When::Login) => {
+                Some("a connection can only be slowed down at \"now\" or \"open\"")
+            }
             (Action::Failure { .. }, when) if when != When::Login => {
                 Some("a failure can only be given at \"login\"")
             }
@@ -153,7 +175,13 @@ impl Action {
     /// The stanza to send and whether to close after it; `None` when the fault has none.
     pub fn stanza(&self) -> Option<(Node, bool)> {
         match self {
-            Self::Drop | Self::Reset | Self::Silence | Self::Http { .. } => None,
+            Self::Drop
+            | Self::Reset
+            | Self::Silence
+            | Self::Swallow
+            | Self::Slow { .. }
+            | Self::Garble
+            | Self::Http { .. } => None,
             Self::StreamError { code, conflict, child, close } => {
                 let mut children = Vec::new();
                 if let Some(kind) = conflict {
@@ -205,6 +233,10 @@ mod tests {
         .unwrap();
         assert_eq!(fault.times, 0);
         assert_eq!(fault.problem(), None);
+        let garble: Fault = serde_json::from_str(r#"{"do":"garble","when":"message","times":0}"#).unwrap();
+        assert_eq!((garble.action.clone(), garble.problem()), (Action::Garble, None));
+        let slow: Fault = serde_json::from_str(r#"{"do":"slow","ms":250}"#).unwrap();
+        assert_eq!((slow.action.clone(), slow.problem()), (Action::Slow { ms: 250 }, None));
         let error: Fault = serde_json::from_str(
             r#"{"do":"stream_error","child":"xml-not-well-formed","when":"open","account":"4915"}"#,
         )
@@ -221,6 +253,9 @@ mod tests {
             (Action::failure(401), When::Open),
             (Action::stream_error(515), When::Dial),
             (Action::StreamEnd, When::Hello),
+            (Action::Garble, When::Now),
+            (Action::Drop, When::Message),
+            (Action::Slow { ms: 5 }, When::Dial),
         ] {
             assert!(Fault::new(action.clone(), when).problem().is_some(), "{action:?} {when:?}");
         }

@@ -13,6 +13,7 @@ use waproto::whatsapp::message::{
 };
 
 use super::account::Queued;
+use super::faults::{Action, When};
 use super::peer::Bundle;
 use super::report::{Received, Sent, What};
 use super::stanza::{self, attr, child_key, child_number};
@@ -120,11 +121,18 @@ impl World {
         // Its own session is the sender's; a fresh one takes a pre-key of the device.
         let known = self.users.get(from).is_some_and(|user| user.phone.knows(&address));
         let bundle = if known { None } else { self.device(to, device).map(|d| d.bundle()) };
+        // A device that was just linked needs its app-state key, so that one is spared.
+        let garbled = !matches!(envelope, Envelope::Peer)
+            && self.take_fault(When::Message, Some(to)) == Some(Action::Garble);
         let sender = self.users.get_mut(from).ok_or(Error::Number)?;
         if let Some(bundle) = &bundle {
             sender.phone.begin(&address, bundle).map_err(|e| fail(e.to_string()))?;
         }
         let sealed = sender.phone.encrypt(&address, plain).map_err(|e| fail(e.to_string()))?;
+        let mut bytes = sealed.bytes;
+        if garbled {
+            garble(&mut bytes);
+        }
         let mut enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind);
         if let Envelope::Retry(count) = envelope {
             enc = enc.attr("count", count);
@@ -138,7 +146,7 @@ impl World {
             Envelope::Peer => node.attr("category", "peer").attr("push_priority", "high"),
             _ => node.attr("sender_lid", stanza::lid(&sender.lid, 0)).attr("notify", sender.name.as_str()),
         };
-        let node = node.children([enc.bytes(sealed.bytes).build()]).build();
+        let node = node.children([enc.bytes(bytes).build()]).build();
         self.enqueue(to, device, id, node);
         Ok(())
     }
@@ -434,6 +442,14 @@ enum Envelope {
     Peer,
     /// From a contact, again, for the nth time.
     Retry(u32),
+}
+
+/// Damages a sealed message where it is authenticated and no structure is: shortly before its end.
+fn garble(sealed: &mut [u8]) {
+    let place = sealed.len().saturating_sub(12);
+    if let Some(byte) = sealed.get_mut(place) {
+        *byte ^= 0x55;
+    }
 }
 
 /// The bundle in a retry receipt.

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -56,6 +57,8 @@ pub const PATH: &str = "/ws/chat";
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between a change and the write of the state file.
 const SAVE_DELAY: Duration = Duration::from_millis(200);
+/// Bytes that a connection within the process holds in each direction, as much as a socket buffer.
+const PIPE: usize = 256 << 10;
 /// Time that open connections have to end at shutdown.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -148,6 +151,14 @@ impl Server {
     /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A connection within the process, for a client that runs on the same, perhaps paused, clock. The client
+    /// asks for the WebSocket at [`PATH`] as on TCP.
+    pub fn connect(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        self.tasks.spawn(connection::serve(ours, Arc::clone(&self.shared), self.stop.clone()));
+        theirs
     }
 
     /// The same operations as the control API, in process.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use wacore_binary::builder::NodeBuilder;
@@ -35,7 +36,11 @@ pub enum Out {
     Reset,
     /// Stop reading and writing.
     Silence,
-    /// Go on after silence.
+    /// Read and drop all, write nothing.
+    Swallow,
+    /// Hold each stanza back for this long.
+    Slow(Duration),
+    /// Go on after silence, at full speed.
     Resume,
 }
 
@@ -364,6 +369,8 @@ impl World {
                 match action {
                     Action::Reset => Out::Reset,
                     Action::Silence => Out::Silence,
+                    Action::Swallow => Out::Swallow,
+                    Action::Slow { ms } => Out::Slow(Duration::from_millis(*ms)),
                     _ => Out::Drop,
                 },
             ),

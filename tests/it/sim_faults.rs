@@ -202,3 +202,69 @@ async fn unacknowledged_messages_come_again() {
     assert!(tokio::time::timeout(Duration::from_secs(5), client.stop()).await.is_ok());
     server.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_garbled_message_is_asked_for_again_and_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = simulator();
+    let handle = server.handle();
+    let client = pair_rust(&server, &folder.path().join("session.db"), ACCOUNT).await;
+    echo(&handle, CONTACT, ACCOUNT, "before").await;
+    // Damaged once: the client asks again and gets it whole.
+    handle.inject(Fault::new(Action::Garble, When::Message));
+    handle.send_text(CONTACT, ACCOUNT, "damaged once").unwrap();
+    client.until_event("UndecryptableMessage").await;
+    handle.wait_for_text(CONTACT, "echo: damaged once", PATIENCE).await.unwrap();
+    // Damaged each time: never read, and what others send afterwards is.
+    let for_it = Fault { account: Some(ACCOUNT.to_owned()), ..Fault::new(Action::Garble, When::Message) };
+    handle.inject(for_it.lasting());
+    let asked = handle.counters().retry_receipts;
+    assert!(asked >= 1);
+    handle.send_text(CONTACT, ACCOUNT, "damaged for ever").unwrap();
+    handle
+        .wait_for_counters("two requests for it", PATIENCE, |c| c.retry_receipts > asked + 1)
+        .await
+        .unwrap();
+    assert!(!handle.received().iter().any(|r| r.text.as_deref() == Some("echo: damaged for ever")));
+    handle.clear_faults();
+    echo(&handle, "15550002014", ACCOUNT, "after").await;
+    client.stop().await;
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_connection_delays_and_keeps_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = simulator();
+    let handle = server.handle();
+    let client = pair_rust(&server, &folder.path().join("session.db"), ACCOUNT).await;
+    echo(&handle, CONTACT, ACCOUNT, "before").await;
+    handle.strike(Action::Slow { ms: 700 });
+    let began = tokio::time::Instant::now();
+    for text in ["one", "two", "three"] {
+        handle.send_text(CONTACT, ACCOUNT, text).unwrap();
+    }
+    client.until_text("one").await;
+    assert!(began.elapsed() >= Duration::from_millis(700), "{:?}", began.elapsed());
+    client.until_text("three").await;
+    handle.clear_faults();
+    echo(&handle, CONTACT, ACCOUNT, "after").await;
+    client.stop().await;
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_swallows_is_left_by_the_clients_own_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = simulator();
+    let handle = server.handle();
+    let env = [("KEEP_ALIVE_MS", "1000"), ("CONNECT_TIMEOUT_MS", "2000")];
+    let mut bot = pair_node(&server, folder.path(), ACCOUNT, &env).await;
+    handle.strike(Action::Swallow);
+    bot.log("connection errored").await;
+    // Nothing comes back from what was swallowed: the connection ends.
+    handle.clear_faults();
+    closes_with(&mut bot, 408, "an open link that only acknowledges").await;
+    bot.next("open").await;
+    server.shutdown().await.unwrap();
+}
