@@ -4,13 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::{Sink, Stream, StreamExt};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Error as WsError};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::tungstenite::{self, Error as WsError, Message};
+use tokio_tungstenite::{Connector, WebSocketStream, client_async_tls_with_config, client_async_with_config};
 use wacore::net::WHATSAPP_WEB_ORIGIN;
 
 use super::address::LinkAddress;
@@ -26,8 +30,46 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Largest message that is accepted; WhatsApp's frames carry a length of 24 bits.
 const MAX_MESSAGE: usize = 32 << 20;
 
-/// An open WebSocket.
-pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// An open WebSocket, whatever it runs over.
+pub struct Socket {
+    /// Writes frames.
+    pub sink: Box<dyn Sink<Message, Error = WsError> + Send + Unpin>,
+    /// Reads frames.
+    pub stream: Box<dyn Stream<Item = Result<Message, WsError>> + Send + Unpin>,
+}
+
+impl Socket {
+    fn of<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(socket: WebSocketStream<S>) -> Self {
+        let (sink, stream) = socket.split();
+        Self { sink: Box::new(sink), stream: Box::new(stream) }
+    }
+}
+
+/// Opens WebSockets to one place.
+#[async_trait]
+pub trait Dialler: Send + Sync {
+    /// Opens one.
+    async fn dial(&self) -> Result<Socket, DialError>;
+}
+
+/// Dials an address over the network.
+pub struct Network {
+    /// Where to.
+    pub address: LinkAddress,
+    /// After how long the link counts as dead: the kernel gives up on unacknowledged data after the same time
+    /// (TCP_USER_TIMEOUT).
+    pub silence: Duration,
+}
+
+#[async_trait]
+impl Dialler for Network {
+    async fn dial(&self) -> Result<Socket, DialError> {
+        match tokio::time::timeout(DEADLINE, connect(&self.address, self.silence)).await {
+            Ok(result) => result,
+            Err(_) => Err(DialError::TimedOut { seconds: DEADLINE.as_secs() }),
+        }
+    }
+}
 
 /// Why a socket was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,31 +97,39 @@ pub enum DialError {
     TimedOut { seconds: u64 },
 }
 
-/// Dials the address.
-///
-/// `silence` is after how long the link counts as dead; the kernel is told to give up on unacknowledged
-/// data after the same time (TCP_USER_TIMEOUT).
-pub async fn dial(address: &LinkAddress, silence: Duration) -> Result<Socket, DialError> {
-    match tokio::time::timeout(DEADLINE, connect(address, silence)).await {
-        Ok(result) => result,
-        Err(_) => Err(DialError::TimedOut { seconds: DEADLINE.as_secs() }),
-    }
-}
-
 async fn connect(address: &LinkAddress, silence: Duration) -> Result<Socket, DialError> {
     let tcp = tcp(address).await?;
     tune(&tcp, silence);
-    let mut request = address.url().as_str().into_client_request().map_err(refused)?;
+    let connector = Connector::Rustls(tls::config());
+    let (socket, _response) =
+        client_async_tls_with_config(request(address.url().as_str())?, tcp, Some(config()), Some(connector))
+            .await
+            .map_err(refused)?;
+    Ok(Socket::of(socket))
+}
+
+/// Opens a WebSocket over a connection that is there already, without TLS.
+pub async fn upgrade(
+    url: &str,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<Socket, DialError> {
+    let (socket, _response) =
+        client_async_with_config(request(url)?, stream, Some(config())).await.map_err(refused)?;
+    Ok(Socket::of(socket))
+}
+
+fn request(url: &str) -> Result<Request, DialError> {
+    let mut request = url.into_client_request().map_err(refused)?;
     request.headers_mut().insert(header::ORIGIN, HeaderValue::from_static(WHATSAPP_WEB_ORIGIN));
-    let config = WebSocketConfig::default()
+    Ok(request)
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE))
         .read_buffer_size(16 << 10)
-        .write_buffer_size(0);
-    let connector = Connector::Rustls(tls::config());
-    let (socket, _response) =
-        client_async_tls_with_config(request, tcp, Some(config), Some(connector)).await.map_err(refused)?;
-    Ok(socket)
+        .write_buffer_size(0)
 }
 
 /// Does what a dial can do ahead: looks the name up, so that the resolver knows it, and makes the TLS

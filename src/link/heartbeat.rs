@@ -48,11 +48,20 @@ pub struct Pulse {
     /// Microseconds after `origin`.
     heard: AtomicU64,
     spoke: AtomicU64,
+    /// Frames that came in.
+    frames: AtomicU64,
+    probes: AtomicU64,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { origin: Instant::now(), heard: AtomicU64::new(0), spoke: AtomicU64::new(0) }
+        Self {
+            origin: Instant::now(),
+            heard: AtomicU64::new(0),
+            spoke: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
+        }
     }
 }
 
@@ -60,6 +69,7 @@ impl Pulse {
     /// A frame came in.
     pub fn heard(&self) {
         self.heard.store(self.elapsed(), Ordering::Release);
+        self.frames.fetch_add(1, Ordering::Release);
     }
 
     /// A frame went out.
@@ -77,6 +87,16 @@ impl Pulse {
         self.origin + Duration::from_micros(self.spoke.load(Ordering::Acquire))
     }
 
+    /// How many frames came in.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Acquire)
+    }
+
+    /// How often a sign of life was asked for.
+    pub fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
+    }
+
     fn elapsed(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
@@ -86,24 +106,25 @@ impl Pulse {
 ///
 /// Belongs to the connection: drop the future when that ends.
 pub async fn watch(pulse: &Pulse, config: Heartbeat, mut probe: impl FnMut()) {
-    let mut probed = None;
+    // When the probe went out, and how many frames had come in by then. They are counted, since an answer may
+    // carry the same time as the probe.
+    let mut probed: Option<(Instant, u64)> = None;
     loop {
-        let heard = pulse.last_heard();
-        if probed.is_some_and(|probed| heard > probed) {
-            probed = None;
-        }
-        match next(Instant::now(), heard, probed, &config) {
+        let frames = pulse.frames();
+        probed = probed.filter(|(_, before)| *before == frames);
+        match next(Instant::now(), pulse.last_heard(), probed.map(|(at, _)| at), &config) {
             Verdict::Dead => {
                 // A process that stood still for a while: what came in meanwhile is read first.
                 tokio::task::yield_now().await;
-                if pulse.last_heard() == heard {
+                if pulse.frames() == frames {
                     return;
                 }
             }
             Verdict::Probe => {
                 // Counted from the decision, not from the write: a socket that takes no bytes is as dead
                 // as one that gives none.
-                probed = Some(Instant::now());
+                probed = Some((Instant::now(), frames));
+                pulse.probes.fetch_add(1, Ordering::Relaxed);
                 probe();
             }
             // Frames that come in meanwhile only move the time; it is looked at again when it is due.
@@ -159,6 +180,16 @@ mod tests {
                     answering.heard();
                 });
             }),
+        );
+        assert!(watched.await.is_err(), "a link that answers must not be killed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_within_the_same_instant_is_an_answer() {
+        let pulse = Pulse::default();
+        let watched = tokio::time::timeout(
+            Duration::from_secs(3600),
+            watch(&pulse, config(DEFAULT.0, DEFAULT.1), || pulse.heard()),
         );
         assert!(watched.await.is_err(), "a link that answers must not be killed");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -18,7 +18,7 @@ use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory}
 use whatsapp_rust::async_channel;
 
 use super::address::LinkAddress;
-use super::dial::{self, DialError, Socket};
+use super::dial::{DialError, Dialler, Network, Socket};
 use super::heartbeat::Pulse;
 
 /// Frames read ahead of the client.
@@ -183,8 +183,7 @@ pub trait BeforeWrite: Send + Sync {
 /// Makes transports for one client; the owner takes the [`Line`] of the dial at hand from it.
 #[derive(Clone)]
 pub struct Factory {
-    address: LinkAddress,
-    silence: Duration,
+    dialler: Arc<dyn Dialler>,
     tasks: TaskTracker,
     line: Arc<Mutex<Line>>,
     before: Arc<OnceLock<Arc<dyn BeforeWrite>>>,
@@ -193,7 +192,12 @@ pub struct Factory {
 impl Factory {
     /// `silence` is period + deadline of the heartbeat; the socket's tasks run on `tasks`.
     pub fn new(address: LinkAddress, silence: Duration, tasks: TaskTracker) -> Self {
-        Self { address, silence, tasks, line: Arc::default(), before: Arc::default() }
+        Self::over(Arc::new(Network { address, silence }), tasks)
+    }
+
+    /// Over something else than the network.
+    pub fn over(dialler: Arc<dyn Dialler>, tasks: TaskTracker) -> Self {
+        Self { dialler, tasks, line: Arc::default(), before: Arc::default() }
     }
 
     /// From now on every frame waits for this; only the first one given counts.
@@ -227,7 +231,7 @@ impl TransportFactory for Factory {
         let dialled = tokio::select! {
             biased;
             () = line.0.cut.cancelled() => anyhow::bail!("the dial was given up"),
-            dialled = dial::dial(&self.address, self.silence) => dialled,
+            dialled = self.dialler.dial() => dialled,
         };
         match dialled {
             Ok(socket) => {
@@ -284,7 +288,7 @@ fn attach(
     tasks: &TaskTracker,
     before: Arc<OnceLock<Arc<dyn BeforeWrite>>>,
 ) -> (Arc<dyn Transport>, async_channel::Receiver<TransportEvent>) {
-    let (sink, stream) = socket.split();
+    let Socket { sink, stream } = socket;
     let (events, receiver) = async_channel::bounded(READ_AHEAD);
     let (queue, outgoing) = mpsc::channel(WRITE_AHEAD);
     let close = CancellationToken::new();
@@ -306,7 +310,7 @@ fn attach(
 }
 
 async fn read(
-    mut stream: futures_util::stream::SplitStream<Socket>,
+    mut stream: impl Stream<Item = Result<Message, WsError>> + Unpin,
     events: &async_channel::Sender<TransportEvent>,
     line: &Line,
 ) -> End {
@@ -342,7 +346,7 @@ async fn read(
 }
 
 async fn write(
-    mut sink: futures_util::stream::SplitSink<Socket, Message>,
+    mut sink: impl Sink<Message, Error = WsError> + Unpin,
     mut outgoing: mpsc::Receiver<Outgoing>,
     line: Line,
     close: CancellationToken,
