@@ -2,15 +2,6 @@
 
 use super::state::{LinkState, Parked};
 
-/// What standing by means. `holder` is the owner of the lease: where it runs, and a random part.
-pub fn standby(holder: &str) -> String {
-    let place = holder.rsplit_once('/').map_or(holder, |(place, _)| place);
-    format!(
-        "{place} keeps the link; this process takes over when that one ends. Should it be another app: give each app \
-         a SESSION_ID or a database of its own."
-    )
-}
-
 /// The advice for a state; `None` when there is nothing to do.
 pub fn advice(state: LinkState) -> Option<&'static str> {
     match state {
@@ -22,25 +13,25 @@ pub fn advice(state: LinkState) -> Option<&'static str> {
         LinkState::Pairing => {
             Some("Open WhatsApp on the phone, then Linked devices, Link a device, and scan the QR code.")
         }
-        LinkState::LoggedOut => {
-            Some("The phone removed this linked device; the session was archived and a new QR code follows.")
-        }
+        LinkState::LoggedOut => Some(
+            "The phone removed this linked device, or was not used for weeks. The session was archived; scan the new QR code that follows to link the bot again.",
+        ),
         LinkState::Parked(why) => Some(match why {
             Parked::Conflict => {
-                "Another client uses this session: stop it, then press Reconnect. Every bot needs a SESSION_ID of its own."
+                "Another program uses the same session and takes the link over each time. Stop it (a second app, a copy on a computer), then press Reconnect now. Two bots must not share one SESSION_ID."
             }
             Parked::ClientOutdated => {
-                "WhatsApp refuses this client version: set wa_version of the bot to the current WhatsApp Web version; tried again every hour."
+                "WhatsApp refuses this client version (405). The session is kept and the link is tried again every hour. To end the wait, update blacksky, or set wa_version of the bot to the version that WhatsApp Web has now."
             }
             Parked::Refused => {
-                "WhatsApp refuses this account or client: look at WhatsApp on the phone, then press Reconnect."
+                "WhatsApp does not let this account or client in; the session is kept. Open WhatsApp on the phone and do what it asks for (the account may be locked or banned), then press Reconnect now."
             }
             Parked::TemporaryBan => {
-                "WhatsApp banned this account for a time; the link is tried again when the ban ends."
+                "WhatsApp banned this account for a time. There is nothing to do but wait: the link is tried again when the ban ends, and trying earlier can make it longer."
             }
             Parked::QrExpired => "No QR code was scanned: press Show a new QR when the phone is at hand.",
             Parked::SessionUnreadable => {
-                "The stored session cannot be read; it was not replaced. Check that BLACKSKY_SECRET_KEY is the one it was written with, then press Reconnect."
+                "The stored session cannot be read; it was not replaced. Check that BLACKSKY_SECRET_KEY is the one it was written with, then press Reconnect now."
             }
             Parked::PairingBroken => {
                 "Pairing was accepted by the phone but the login never came: press Show a new QR to try again."

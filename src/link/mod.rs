@@ -8,6 +8,7 @@ pub mod address;
 pub mod advice;
 pub mod backoff;
 pub mod dial;
+pub mod hearing;
 pub mod heartbeat;
 pub mod http;
 pub mod machine;

@@ -5,6 +5,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat, LogLevel};
 
+/// Where the client library dials and ends connections.
+const CONNECTING: &str = "whatsapp_rust::client::lifecycle";
+
 /// Starts logging for this process. A second call changes nothing.
 ///
 /// The client library logs phone numbers from `info` on, under targets of its own choosing, and its Signal
@@ -22,14 +25,16 @@ pub fn start(log: Log) {
 }
 
 fn filter(level: LogLevel) -> EnvFilter {
-    let (ours, theirs) = match level {
-        LogLevel::Error => ("error", "error"),
-        LogLevel::Warn => ("warn", "error"),
-        LogLevel::Info => ("info", "error"),
-        LogLevel::Debug => ("debug", "warn"),
-        LogLevel::Trace => ("trace", "warn"),
+    // `CONNECTING` says "Failed to connect … Will retry" of every attempt; whether and when it is tried again
+    // is decided by us, and said once, with the reason.
+    let (ours, theirs, connecting) = match level {
+        LogLevel::Error => ("error", "error", "off"),
+        LogLevel::Warn => ("warn", "error", "off"),
+        LogLevel::Info => ("info", "error", "off"),
+        LogLevel::Debug => ("debug", "warn", "warn"),
+        LogLevel::Trace => ("trace", "warn", "warn"),
     };
-    EnvFilter::new(format!("{theirs},wacore_libsignal=off,blacksky={ours}"))
+    EnvFilter::new(format!("{theirs},wacore_libsignal=off,{CONNECTING}={connecting},blacksky={ours}"))
 }
 
 #[cfg(test)]
@@ -78,6 +83,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             say!("blacksky::bot");
             say!("whatsapp_rust::message::receive");
+            say!("whatsapp_rust::client::lifecycle");
             say!("Client/Send");
             say!("wacore::store");
             say!("wacore_libsignal::protocol::session_cipher");
@@ -110,6 +116,10 @@ mod tests {
                 format!("wacore::store {theirs}"),
                 format!("whatsapp_rust::message::receive {theirs}"),
             ];
+            let mut wanted = wanted.to_vec();
+            if theirs == "warn" {
+                wanted.insert(4, "whatsapp_rust::client::lifecycle warn".to_owned());
+            }
             assert_eq!(heard(level), wanted, "{level:?}");
         }
     }

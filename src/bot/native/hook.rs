@@ -9,6 +9,7 @@ use wacore::types::events::InboundMessage;
 use wacore_binary::Jid;
 use whatsapp_rust::{Client, InboundDurabilityHook};
 
+use super::ears::Ears;
 use super::gate::Valve;
 use crate::runtime::status::Board;
 use crate::store::{InboxMessage, SessionStore};
@@ -25,11 +26,16 @@ pub struct Hook {
     pub board: Board,
     /// The bot's name on the board.
     pub name: String,
+    /// Told that they could be read.
+    pub ears: Ears,
 }
 
 #[async_trait]
 impl InboundDurabilityHook for Hook {
     async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
+        for message in batch {
+            self.ears.heard(&message.info);
+        }
         let rows: Vec<InboxMessage> = batch.iter().filter_map(row).collect();
         if rows.is_empty() {
             return Ok(());

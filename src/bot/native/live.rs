@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wacore::store::DevicePropsOverride;
 use wacore::store::traits::Backend;
+use wacore::types::events::{EventInterest, EventKind, Subscription};
 use waproto::whatsapp::device_props::PlatformType;
 use whatsapp_rust::store::commands::DeviceCommand;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
@@ -15,6 +16,7 @@ use whatsapp_rust::{Client, ClientBuilderError};
 
 use super::barrier::Barrier;
 use super::connection::{Connection, News};
+use super::ears::Ears;
 use super::executor::Executor;
 use super::gate::{Ailing, Gate, Trouble, Valve};
 use super::hook::Hook;
@@ -46,6 +48,7 @@ pub struct Parts<'a> {
     pub address: &'a LinkAddress,
     pub http: &'a Http,
     pub board: &'a Board,
+    pub ears: &'a Ears,
     pub session: SessionStore,
     pub version: WaVersion,
     pub began: Instant,
@@ -75,6 +78,7 @@ pub struct Live {
     pub version: WaVersion,
     /// The connection at hand.
     pub connection: Option<Connection>,
+    _deafness: Subscription,
 }
 
 /// Why there is no client.
@@ -152,10 +156,13 @@ impl Live {
                 arrived: arrived.clone(),
                 board: parts.board.clone(),
                 name: parts.name.to_owned(),
+                ears: parts.ears.clone(),
             })
             .build()
             .await?
             .into_client();
+        let deafness = client
+            .subscribe(EventInterest::of(&[EventKind::UndecryptableMessage]), Arc::new(parts.ears.clone()));
         let barrier = Barrier::default();
         barrier.guard(&client);
         factory.before_write(Arc::new(barrier.clone()));
@@ -193,6 +200,7 @@ impl Live {
             resting,
             version: parts.version,
             connection: None,
+            _deafness: deafness,
         })
     }
 

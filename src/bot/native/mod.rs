@@ -18,11 +18,14 @@
 mod barrier;
 mod connection;
 mod driver;
+mod ears;
 mod executor;
 mod gate;
 mod hook;
 mod inbox;
 mod live;
+#[cfg(all(test, feature = "simulator"))]
+mod simulated;
 mod told;
 mod version;
 
