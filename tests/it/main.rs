@@ -22,7 +22,7 @@ mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
 #[cfg(feature = "simulator")]
-mod database_trouble;
+mod dead_links;
 #[cfg(feature = "simulator")]
 mod dyno_life;
 #[cfg(feature = "simulator")]
@@ -33,6 +33,10 @@ mod gen_command;
 mod handover;
 #[cfg(feature = "simulator")]
 mod handover_figures;
+#[cfg(feature = "simulator")]
+mod link_flood;
+#[cfg(feature = "simulator")]
+mod link_table;
 #[cfg(feature = "simulator")]
 mod native_lease;
 #[cfg(feature = "simulator")]

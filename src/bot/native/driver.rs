@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Native;
 use super::connection::News;

@@ -31,6 +31,8 @@ pub struct Blacksky {
     folder: PathBuf,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// A program that becomes it, with its arguments.
+    within: Vec<String>,
 }
 
 /// A running process; killed when dropped.
@@ -43,7 +45,18 @@ pub struct Process {
 impl Blacksky {
     /// In `folder`, with no inherited configuration and any free port.
     pub fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), args: Vec::new(), env: vec![("PORT".into(), "0".into())] }
+        Self {
+            folder: folder.to_owned(),
+            args: Vec::new(),
+            env: vec![("PORT".into(), "0".into())],
+            within: Vec::new(),
+        }
+    }
+
+    /// Started by another program that becomes it, such as `nsenter`.
+    pub fn within(mut self, starter: &[&str]) -> Self {
+        self.within = starter.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -59,7 +72,14 @@ impl Blacksky {
 
     /// The bare command: PATH and HOME are all it inherits.
     pub fn command(&self) -> Command {
-        let mut command = program();
+        let mut command = match self.within.split_first() {
+            None => program(),
+            Some((starter, words)) => {
+                let mut command = Command::new(starter);
+                command.args(words).arg(program().get_program());
+                command
+            }
+        };
         command.current_dir(&self.folder).env_clear().args(&self.args);
         for name in ["PATH", "HOME", "TMPDIR"] {
             if let Some(value) = std::env::var_os(name) {
