@@ -4,6 +4,7 @@ use blacksky::sim::{Action, Fault, Handle, When};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::support::eventually::eventually;
 use crate::support::linked::{bot, linked};
 use crate::support::sim::{PATIENCE, assert_clean, simulator};
 
@@ -149,7 +150,8 @@ async fn every_ending_has_its_state_reason_count_and_next_attempt() {
         }
         phone.clear_faults();
         let line = format!("reason=\"{reason}\" count={counted}");
-        assert!(process.log().contains(&line), "no line with {line}; log:\n{}", process.log());
+        // What it logged before it told may still be on its way through the pipe.
+        eventually(&line, PATIENCE, async || process.log().contains(&line)).await;
     }
     process.until("open", PATIENCE).await;
     // All that with one session, which still works.
