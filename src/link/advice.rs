@@ -2,6 +2,15 @@
 
 use super::state::{LinkState, Parked};
 
+/// What standing by means. `holder` is the owner of the lease: where it runs, and a random part.
+pub fn standby(holder: &str) -> String {
+    let place = holder.rsplit_once('/').map_or(holder, |(place, _)| place);
+    format!(
+        "{place} keeps the link; this process takes over when that one ends. Should it be another app: give each app \
+         a SESSION_ID or a database of its own."
+    )
+}
+
 /// The advice for a state; `None` when there is nothing to do.
 pub fn advice(state: LinkState) -> Option<&'static str> {
     match state {

@@ -246,7 +246,7 @@ impl Machine {
             (Phase::Starting, Event::DatabaseDown) => vec![],
             (_, Event::DatabaseDown) => {
                 let mut actions = vec![Action::Discard(CutReason::Database)];
-                actions.extend(self.wait_for_database(now, rng));
+                actions.extend(self.database_lost(now, rng));
                 actions
             }
             (_, Event::LeaseLost) => {
@@ -257,7 +257,12 @@ impl Machine {
                 actions.extend(self.acquire(LinkState::Standby));
                 actions
             }
-            (_, Event::Unreadable) => self.park(Parked::SessionUnreadable, None),
+            // The lease goes too: a dyno that has the right key may be waiting for it.
+            (_, Event::Unreadable) => {
+                let mut actions = vec![Action::Discard(CutReason::Stop)];
+                actions.extend(self.park(Parked::SessionUnreadable, None));
+                actions
+            }
 
             (Phase::Dialling { .. }, Event::QrShown) => {
                 self.phase = Phase::Dialling { pairing: true };
@@ -371,11 +376,7 @@ impl Machine {
             // A dial during a ban can only make it longer.
             Parked::TemporaryBan => vec![],
             // Read again from the database, by a new client.
-            Parked::SessionUnreadable => {
-                let mut actions = vec![Action::Discard(CutReason::Stop)];
-                actions.extend(self.acquire(LinkState::Starting));
-                actions
-            }
+            Parked::SessionUnreadable => self.acquire(LinkState::Starting),
             Parked::Conflict
             | Parked::ClientOutdated
             | Parked::Refused
@@ -391,6 +392,20 @@ impl Machine {
     fn wait_for_database(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
         let wait = backoff::delay(&self.backoff, self.database_failures, rng).min(self.ask_database);
         self.database_failures = self.database_failures.saturating_add(1);
+        self.phase = Phase::Unleased { shown: LinkState::WaitingForDatabase };
+        vec![Action::WakeAt(now + wait)]
+    }
+
+    /// It let us in and failed then. Some databases do so every time, such as one whose disk is full: that
+    /// counts as a link that fails, or WhatsApp would be dialled every few seconds.
+    fn database_lost(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
+        if let Phase::Open { since } = self.phase
+            && now >= since + self.backoff.reset_after.get()
+        {
+            self.settle();
+        }
+        let wait = backoff::delay(&self.backoff, self.failures, rng);
+        self.failures = self.failures.saturating_add(1);
         self.phase = Phase::Unleased { shown: LinkState::WaitingForDatabase };
         vec![Action::WakeAt(now + wait)]
     }

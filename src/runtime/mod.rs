@@ -235,10 +235,12 @@ fn enabled_sessions(config: &Config) -> Vec<String> {
     config.bots.values().filter(|bot| bot.enabled).map(|bot| bot.session.clone()).collect()
 }
 
-/// A name for this process that no other process has.
+/// A name for this process that no other process has. What stands before the `/` is shown to people when
+/// two apps meet on one session.
 fn owner(config: &Config) -> Owner {
-    let place = config.platform.dyno.as_deref().unwrap_or("local");
-    Owner(format!("{place}/{:016x}", rand::random::<u64>()))
+    let place = config.platform.dyno.as_deref().unwrap_or("a local process");
+    let app = config.heroku.url.as_ref().and_then(url::Url::host_str).unwrap_or(&config.app.name);
+    Owner(format!("{place} of {app}/{:016x}", rand::random::<u64>()))
 }
 
 #[cfg(test)]

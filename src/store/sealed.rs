@@ -71,6 +71,11 @@ impl SessionStore {
         self.broken.error.get().cloned().unwrap_or(StoreError::Fenced)
     }
 
+    /// Why this handle has broken, if it has.
+    pub fn problem(&self) -> Option<StoreError> {
+        self.broken.error.get().cloned()
+    }
+
     /// Ends the session: its rows stay in an archived generation, and the next [`super::Store::session`]
     /// of the lease starts anew. This handle can write no more.
     pub async fn archive(&self) -> Result<(), StoreError> {

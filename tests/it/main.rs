@@ -22,6 +22,8 @@ mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
 #[cfg(feature = "simulator")]
+mod database_trouble;
+#[cfg(feature = "simulator")]
 mod dead_links;
 #[cfg(feature = "simulator")]
 mod dyno_life;

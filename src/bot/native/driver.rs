@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Native;
 use super::connection::News;
 use super::ears::Ears;
-use super::gate::Trouble;
+use super::gate::{Ailing, Trouble};
 use super::live::{Happening, Live, Parts};
 use super::told::{Looping, Told};
 use super::version::Versions;
@@ -183,7 +183,10 @@ impl Driver {
         let cut = |reason| Ending::Transport(End::Cut(reason));
         match trouble {
             Trouble::Database => {
-                tracing::error!(bot = %self.native.name, "the database does not take writes: closing the link");
+                let error = self.epoch.as_ref().and_then(|epoch| epoch.session.problem());
+                let problem = error.unwrap_or_else(<StoreError as Ailing>::slow).to_string();
+                tracing::error!(bot = %self.native.name, problem, "the database does not take writes: closing the link");
+                self.told.problem = Some(problem);
                 self.told.disconnected(&cut(CutReason::Database));
                 Event::DatabaseDown
             }
@@ -326,12 +329,7 @@ impl Driver {
                 bot.state = state;
                 bot.since = clock::now();
             }
-            bot.advice = match (&told.unreadable, advice::advice(state)) {
-                (Some(what), Some(advice)) if state == LinkState::Parked(Parked::SessionUnreadable) => {
-                    Some(format!("{advice} ({what})"))
-                }
-                (_, advice) => advice.map(str::to_owned),
-            };
+            bot.advice = told.advice(state);
             bot.attempt = attempt;
             bot.next_attempt_at = next_attempt_at;
             bot.qr.clone_from(&told.qr);
@@ -376,22 +374,25 @@ impl Driver {
                 tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
                 let session = self.native.store.session(&kept.lease);
                 self.epoch = Some(Epoch { kept, session, live: None });
+                (self.told.problem, self.told.holder) = (None, None);
                 Event::Acquired
             }
             Ok(Err(StoreError::Held { owner, until })) => {
                 if self.machine.state() != LinkState::Standby {
-                    tracing::info!(%bot, owner, "another dyno keeps the link: standing by");
+                    tracing::info!(%bot, %owner, "another dyno keeps the link: standing by");
                 }
+                self.told.problem = None;
+                self.told.holder = Some(owner);
                 let left = (until - clock::now()).to_std().unwrap_or_default();
                 Event::Held { ask_again: left.clamp(SHORTEST_ASK, self.native.lease.renew.get()) }
             }
             Ok(Err(StoreError::Fenced)) => Event::Held { ask_again: SHORTEST_ASK },
             Ok(Err(error)) => {
-                self.database_down(&error.to_string());
+                self.database_down(error.to_string());
                 Event::DatabaseDown
             }
             Err(_) => {
-                self.database_down("no answer in time");
+                self.database_down(<StoreError as Ailing>::slow().to_string());
                 Event::DatabaseDown
             }
         }
@@ -410,11 +411,13 @@ impl Driver {
         }
     }
 
-    /// Logs the beginning of an outage, not each attempt.
-    fn database_down(&self, problem: &str) {
-        if self.machine.state() != LinkState::WaitingForDatabase {
+    /// Logs the beginning of an outage and each new problem, not each attempt.
+    fn database_down(&mut self, problem: String) {
+        let same = self.told.problem.as_ref() == Some(&problem);
+        if self.machine.state() != LinkState::WaitingForDatabase || !same {
             tracing::error!(bot = %self.native.name, problem, "the database does not answer: asking again");
         }
+        self.told.problem = Some(problem);
     }
 
     async fn dial(&mut self) -> Option<Event> {
@@ -446,7 +449,11 @@ impl Driver {
                         tracing::error!(bot = %self.native.name, "{}", chain(&error));
                         self.told.unreadable = StoreError::within(&error).map(ToString::to_string);
                         return Some(match error.trouble() {
-                            Trouble::Database => Event::DatabaseDown,
+                            Trouble::Database => {
+                                let problem = epoch.session.problem().map(|problem| problem.to_string());
+                                self.told.problem = Some(problem.unwrap_or_else(|| error.to_string()));
+                                Event::DatabaseDown
+                            }
                             Trouble::Fenced => Event::LeaseLost,
                             Trouble::Unreadable => Event::Unreadable,
                         });
@@ -497,6 +504,7 @@ impl Driver {
             Ok(Err(StoreError::Fenced)) => Event::LeaseLost,
             Ok(Err(error)) => {
                 tracing::error!(bot = %self.native.name, %error, "the session was not archived");
+                self.told.problem = Some(error.to_string());
                 Event::DatabaseDown
             }
             Err(_) => Event::DatabaseDown,

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wacore::appstate::hash::HashState;
 use wacore::appstate::processor::AppStateMutationMAC;
 use wacore::store::Device;
@@ -18,8 +19,11 @@ use wacore::store::traits::*;
 
 use crate::store;
 
-/// A call that takes longer than this, retry included, has failed.
+/// A call that takes longer than this, retry included, has failed; unless others were answered meanwhile, since
+/// then the database is only slow.
 pub const PATIENCE: Duration = Duration::from_secs(2);
+/// However slow it is.
+const LONGEST: Duration = Duration::from_secs(10);
 /// The pause before the retry.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -41,6 +45,8 @@ pub struct Valve(Arc<Shared>);
 struct Shared {
     shut: AtomicBool,
     trouble: watch::Sender<Option<Trouble>>,
+    /// When a call last succeeded.
+    answered: Mutex<Option<Instant>>,
     /// Run at the first trouble, before the client hears of it.
     alarm: Box<dyn Fn(Trouble) + Send + Sync>,
 }
@@ -56,7 +62,7 @@ impl Valve {
     /// store has failed must not tell WhatsApp that it could not read a message.
     pub fn new(alarm: impl Fn(Trouble) + Send + Sync + 'static) -> Self {
         let (shut, trouble) = (AtomicBool::new(false), watch::Sender::new(None));
-        Self(Arc::new(Shared { shut, trouble, alarm: Box::new(alarm) }))
+        Self(Arc::new(Shared { shut, trouble, answered: Mutex::default(), alarm: Box::new(alarm) }))
     }
 
     /// From now on every call fails, without asking the database.
@@ -94,6 +100,23 @@ impl Valve {
         self.0.shut.load(Ordering::Acquire)
     }
 
+    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when a call that begins now has waited long enough.
+    async fn silence(&self) {
+        let began = Instant::now();
+        loop {
+            let from = self.answered().map_or(began, |answered| answered.max(began));
+            let until = (from + PATIENCE).min(began + LONGEST);
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
     /// Runs a call of the store; once more if it fails for want of a database; then reports.
     pub async fn call<T, E, F>(&self, mut call: impl FnMut() -> F) -> std::result::Result<T, E>
     where
@@ -112,8 +135,13 @@ impl Valve {
                 outcome => outcome,
             }
         };
-        let outcome = tokio::time::timeout(PATIENCE, attempts).await.unwrap_or_else(|_| Err(E::slow()));
+        let outcome = tokio::select! {
+            biased;
+            outcome = attempts => outcome,
+            () = self.silence() => Err(E::slow()),
+        };
         match &outcome {
+            Ok(_) => *self.answered() = Some(Instant::now()),
             // A single record that does not decode is the caller's to renegotiate.
             Err(error) if error.trouble() != Some(Trouble::Unreadable) => {
                 if let Some(trouble) = error.trouble() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::link::policy::{Ending, Reaction};
+use crate::link::{LinkState, Parked, advice};
 use crate::runtime::clock;
 use crate::runtime::status::{Disconnect, Qr};
 
@@ -23,6 +24,10 @@ pub struct Told {
     pub disconnects: BTreeMap<String, u64>,
     /// What of the stored session cannot be read, and what to do.
     pub unreadable: Option<String>,
+    /// What is wrong with the database, while it is waited for.
+    pub problem: Option<String>,
+    /// Who has the lease, while standing by.
+    pub holder: Option<String>,
     /// The number of failed attempts at which the warning was raised last.
     raised_at: u32,
 }
@@ -39,6 +44,21 @@ pub enum Looping {
 }
 
 impl Told {
+    /// What a person should do.
+    pub fn advice(&self, state: LinkState) -> Option<String> {
+        match (state, &self.problem, &self.holder) {
+            (LinkState::WaitingForDatabase, Some(problem), _) => {
+                Some(format!("Waiting for the database, which is asked again by itself: {problem}."))
+            }
+            (LinkState::Standby, _, Some(holder)) => Some(advice::standby(holder)),
+            (LinkState::Parked(Parked::SessionUnreadable), ..) => {
+                let advice = advice::advice(state)?;
+                Some(self.unreadable.as_ref().map_or(advice.to_owned(), |what| format!("{advice} ({what})")))
+            }
+            _ => advice::advice(state).map(str::to_owned),
+        }
+    }
+
     /// Notes how the link ended. The phone's scan ends a connection as planned and is not counted; a restart
     /// on the server's wish is counted but is not worth a word on the page.
     pub fn disconnected(&mut self, ending: &Ending) {

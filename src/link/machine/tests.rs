@@ -281,12 +281,32 @@ fn a_database_lost_while_open_closes_the_link_and_is_asked_again() {
 }
 
 #[test]
+fn a_database_that_lets_in_and_then_refuses_is_not_a_reason_to_dial_in_a_loop() {
+    let mut bench = Bench::dialling();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        bench.send(Event::Opened);
+        let actions = bench.send(Event::DatabaseDown);
+        let [Action::Discard(CutReason::Database), Action::WakeAt(until)] = actions[..] else {
+            panic!("{actions:?}")
+        };
+        waits.push(until - bench.now);
+        bench.pass(until - bench.now);
+        assert_eq!(bench.send(Event::Woke), [Action::Acquire]);
+        assert_eq!(bench.send(Event::Acquired), [Action::Dial]);
+    }
+    assert!(waits[0] <= Duration::from_secs(3), "{waits:?}");
+    assert!(waits[11] >= Duration::from_secs(150), "{waits:?}");
+}
+
+#[test]
 fn an_unreadable_session_is_never_dialled_over() {
     let mut bench = Bench::dialling();
-    assert_eq!(bench.send(Event::Unreadable), []);
+    let actions = bench.send(Event::Unreadable);
+    assert_eq!(actions, [Action::Discard(CutReason::Stop)], "whoever has the key may try");
     assert_eq!(bench.state(), LinkState::Parked(Parked::SessionUnreadable));
     assert_eq!(bench.send(Event::ShowNewQr), [], "a new QR would be a new identity");
-    assert_eq!(bench.send(Event::ReconnectNow), [Action::Discard(CutReason::Stop), Action::Acquire]);
+    assert_eq!(bench.send(Event::ReconnectNow), [Action::Acquire]);
 }
 
 #[test]

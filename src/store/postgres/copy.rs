@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 
 use super::rows::inbox_row;
-use super::{Postgres, args, column, problem, rows};
+use super::{Postgres, args, column, connections, problem, rows};
 use crate::store::StoreError;
 use crate::store::engine::{Bond, Copying, InboxRow, RawCopy};
 use crate::store::kind::{Row, SET_ASIDE};
@@ -57,8 +57,7 @@ const PUT_INBOX: &str = "
 impl Postgres {
     /// A connection for work that takes long.
     async fn apart(&self) -> Result<PgConnection, StoreError> {
-        let options = self.options.clone().options([("statement_timeout", TIMEOUT)]);
-        options.connect().await.map_err(|error| problem::of(&error))
+        connections::one(&self.options, TIMEOUT).await
     }
 
     async fn copy_in(connection: &mut PgConnection, session: &str) -> Result<Option<RawCopy>, StoreError> {

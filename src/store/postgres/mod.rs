@@ -4,21 +4,24 @@
 //! expression `fence`, which locks the session's row with the epoch of the writer `FOR KEY SHARE`:
 //! a take-over, which changes the epoch, waits for it, and finds no such row fenced off.
 
+mod connections;
 mod copy;
 mod dyno;
 mod lease;
 mod listen;
+mod pooler;
 mod problem;
 mod reseal;
 mod rows;
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
-use tokio::sync::Mutex;
+use connections::{CONNECT_DEADLINE, Connections, MIGRATION_TIMEOUT};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr};
 
 use super::dyno::Dyno;
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
@@ -28,16 +31,8 @@ use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::{Secret, Tls, WaVersion};
 
-/// One operation, its retries included: the link is closed when one takes 2 s, and this must be noted before.
+/// One statement: the link is closed when one takes 2 s, and this must be noted before.
 const DEADLINE: Duration = Duration::from_millis(1800);
-/// A connection of the pool to become free or be made; the pool tries again while the server is starting.
-const POOL_DEADLINE: Duration = Duration::from_millis(1500);
-/// Connecting for the first time, DNS and TLS included.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// Most a migration may take; the sessions' own statements get 3 s.
-const MIGRATION_TIMEOUT: &str = "60s";
-const STATEMENT_TIMEOUT: &str = "3s";
-
 /// Encodes the arguments of a statement.
 macro_rules! args {
     ($($value:expr),* $(,)?) => {{
@@ -51,13 +46,39 @@ macro_rules! args {
 use args;
 
 /// A PostgreSQL database.
-#[derive(Debug)]
 pub(super) struct Postgres {
-    pool: PgPool,
+    pool: Connections,
     /// The lease has its own connection, so that it never queues behind the sessions.
-    lease: Mutex<Option<PgConnection>>,
+    lease: Connections,
     options: PgConnectOptions,
     max_connections: u32,
+}
+
+/// Without the options, which hold the password.
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("pool", &self.pool)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A statement that failed.
+enum Failed {
+    /// There was no connection for it, or no answer.
+    Silent(StoreError),
+    /// The answer was an error.
+    Refused(sqlx::Error),
+}
+
+impl Failed {
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Silent(error) => error,
+            Self::Refused(error) => problem::of(&error),
+        }
+    }
 }
 
 impl Postgres {
@@ -66,26 +87,13 @@ impl Postgres {
         let options = options(url, tls)?;
         // The lease's, and the listener's.
         let apart = 1 + u32::from(Self::listens(max_connections));
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections.saturating_sub(apart).max(1))
-            .acquire_timeout(POOL_DEADLINE)
-            // A dead connection is noticed by its first statement, which is then retried: no ping before each.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(options.clone());
-        let both = tokio::time::timeout(CONNECT_DEADLINE, async {
-            tokio::try_join!(options.connect(), async {
-                // Only warmed here. What is wrong with the database the other one says better.
-                drop(pool.acquire().await);
-                Ok(())
-            })
-        });
-        let (lease, ()) = match both.await {
-            Ok(result) => result.map_err(|error| problem::of(&error))?,
-            Err(_) => return Err(problem::silent(CONNECT_DEADLINE)),
-        };
-        Ok(Self { pool, lease: Mutex::new(Some(lease)), options, max_connections })
+        let lease = Connections::new(options.clone(), 1);
+        let pool = Connections::new(options.clone(), max_connections.saturating_sub(apart));
+        let (mut first, mut second) = tokio::try_join!(lease.first(), pool.first())?;
+        pooler::refuse(&mut first, &mut second).await?;
+        first.keep();
+        second.keep();
+        Ok(Self { pool, lease, options, max_connections })
     }
 
     /// Runs one statement in its own transaction. A connection found dead is replaced and the
@@ -100,64 +108,40 @@ impl Postgres {
         args: PgArguments,
         retries: u32,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let attempts = async {
-            let mut left = retries;
-            loop {
-                match self.once(sql, args.clone()).await {
-                    Err(error) if left > 0 && problem::is_dead_connection(&error) => left -= 1,
-                    result => return result.map_err(|error| problem::of(&error)),
-                }
-            }
-        };
-        tokio::time::timeout(DEADLINE, attempts).await.unwrap_or_else(|_| Err(problem::silent(DEADLINE)))
-    }
-
-    async fn once(&self, sql: &'static str, args: PgArguments) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        sqlx::query_with(sql, args).fetch_all(&mut *connection).await
+        run_on(&self.pool, sql, args, retries).await.map_err(Failed::into_error)
     }
 
     /// Runs one statement on the lease's own connection, with the same rule.
     async fn run_lease(&self, sql: &'static str, args: PgArguments) -> Result<Vec<PgRow>, StoreError> {
-        let mut slot = self.lease.lock().await;
-        match tokio::time::timeout(DEADLINE, self.once_lease(&mut slot, sql, args)).await {
-            Ok(result) => result.map_err(|error| problem::of(&error)),
-            Err(_) => Err(problem::silent(DEADLINE)),
-        }
-    }
-
-    /// The connection is out of its slot while in use: a statement that is given up half-way takes it along.
-    async fn once_lease(
-        &self,
-        slot: &mut Option<PgConnection>,
-        sql: &'static str,
-        args: PgArguments,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
-        if let Some(mut connection) = slot.take() {
-            match sqlx::query_with(sql, args.clone()).fetch_all(&mut connection).await {
-                Err(error) if problem::is_dead_connection(&error) => {}
-                result => {
-                    *slot = Some(connection);
-                    return result;
-                }
-            }
-        }
-        let mut connection = self.options.connect().await?;
-        let result = sqlx::query_with(sql, args).fetch_all(&mut connection).await;
-        *slot = Some(connection);
-        result
+        run_on(&self.lease, sql, args, 1).await.map_err(Failed::into_error)
     }
 
     /// The version of the schema; `None` before the first migration.
     async fn version(&self) -> Result<Option<i64>, StoreError> {
         const VERSION: &str = "SELECT max(version) FROM blacksky.migration WHERE success";
-        let mut slot = self.lease.lock().await;
-        let asked = self.once_lease(&mut slot, VERSION, PgArguments::default());
-        match tokio::time::timeout(DEADLINE, asked).await {
-            Ok(Ok(rows)) => rows.first().map_or(Ok(None), |row| column(row, 0)),
-            Ok(Err(error)) if problem::is_undefined(&error) => Ok(None),
-            Ok(Err(error)) => Err(problem::of(&error)),
-            Err(_) => Err(problem::silent(DEADLINE)),
+        match run_on(&self.lease, VERSION, PgArguments::default(), 1).await {
+            Ok(rows) => rows.first().map_or(Ok(None), |row| column(row, 0)),
+            Err(Failed::Refused(error)) if problem::is_undefined(&error) => Ok(None),
+            Err(failed) => Err(failed.into_error()),
+        }
+    }
+}
+
+async fn run_on(
+    connections: &Connections,
+    sql: impl SqlSafeStr,
+    args: PgArguments,
+    retries: u32,
+) -> Result<Vec<PgRow>, Failed> {
+    let sql = sql.into_sql_str();
+    let mut left = retries;
+    loop {
+        let connection = connections.lend().await.map_err(Failed::Silent)?;
+        let running = connections.run(connection, sql.clone(), args.clone());
+        match tokio::time::timeout(DEADLINE, running).await {
+            Ok(Err(error)) if left > 0 && problem::is_dead_connection(&error) => left -= 1,
+            Ok(result) => return result.map_err(Failed::Refused),
+            Err(_) => return Err(Failed::Silent(problem::silent(DEADLINE))),
         }
     }
 }
@@ -179,11 +163,8 @@ fn options(url: &Secret, tls: Tls) -> Result<PgConnectOptions, StoreError> {
     Ok(options
         .ssl_mode(mode)
         .application_name("blacksky")
-        .options([
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
-            ("synchronous_commit", "on"),
-        ])
+        // A pooler would refuse it, and nothing here reads a float.
+        .extra_float_digits(None)
         .disable_statement_logging())
 }
 
@@ -208,8 +189,7 @@ impl Engine for Postgres {
         if migrate::is_current(from, known)? {
             return Ok(Migrated { from, to: from });
         }
-        let options = self.options.clone().options([("statement_timeout", MIGRATION_TIMEOUT)]);
-        let mut connection = options.connect().await.map_err(|error| problem::of(&error))?;
+        let mut connection = connections::one(&self.options, MIGRATION_TIMEOUT).await?;
         migrator
             .run_direct(None, &mut connection, false)
             .await
@@ -220,11 +200,9 @@ impl Engine for Postgres {
     }
 
     async fn close(&self) {
-        if let Some(connection) = self.lease.lock().await.take() {
-            // Closing is a courtesy to the server.
-            let _ = tokio::time::timeout(DEADLINE, connection.close()).await;
-        }
-        let _ = tokio::time::timeout(DEADLINE, self.pool.close()).await;
+        // Closing is a courtesy to the server.
+        let both = async { tokio::join!(self.lease.close(), self.pool.close()) };
+        let _ = tokio::time::timeout(DEADLINE, both).await;
     }
 
     async fn listen(&self, bulletin: &Bulletin) -> Result<(), StoreError> {

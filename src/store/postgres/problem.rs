@@ -43,20 +43,46 @@ pub(super) fn of_migration(error: &MigrateError) -> StoreError {
 /// Whether the statement failed only because its connection was dead before or while it was sent.
 pub(super) fn is_dead_connection(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(error) => matches!(
-            error.kind(),
-            io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::NotConnected
-        ),
+        sqlx::Error::Io(error) => is_cut(error.kind()),
         // The server ended the connection: shutdown, crash of another back-end, idle timeouts.
         sqlx::Error::Database(error) => {
             matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P05" | "25P03"))
         }
         _ => false,
     }
+}
+
+fn is_cut(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected
+    )
+}
+
+/// Whether a connection that could not be made now may be made in a moment.
+pub(super) fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+                || is_cut(error.kind())
+        }
+        // No connection left; starting, stopping or restarting.
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("53300" | "57P01" | "57P02" | "57P03"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the connection can take another statement after this error.
+pub(super) fn leaves_connection(error: &sqlx::Error) -> bool {
+    // "Read-only" may be how the session began: a new one shows whether it still is so.
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() != Some("25006"))
+        && !is_dead_connection(error)
 }
 
 /// Whether the schema or table is not there.
@@ -74,10 +100,7 @@ fn text(error: &sqlx::Error) -> String {
                 .into()
         }
         sqlx::Error::Tls(_) => UNTRUSTED.into(),
-        sqlx::Error::PoolTimedOut => {
-            "no connection to the database became free or could be made in time".into()
-        }
-        sqlx::Error::PoolClosed => "the store is closed".into(),
+        sqlx::Error::PoolTimedOut => "no connection to the database could be made in time".into(),
         sqlx::Error::Configuration(_) => BAD_URL.into(),
         sqlx::Error::Protocol(_) => {
             "what answers at DATABASE_URL does not speak PostgreSQL's protocol".into()
@@ -89,26 +112,35 @@ fn text(error: &sqlx::Error) -> String {
 /// By SQLSTATE, since the server's own words may hold names and values.
 fn server(code: &str) -> String {
     match code {
-        "28P01" => "the database refuses the user or password in DATABASE_URL".into(),
+        "28P01" => "the database refuses the user or password in DATABASE_URL: if the password was changed, \
+             restart with the new DATABASE_URL (Heroku does both by itself)"
+            .into(),
         "28000" => "the database refuses this user from here: check the user in DATABASE_URL, and whether \
              the server wants TLS (database.tls = \"require\")"
             .into(),
         "3D000" => "the database named in DATABASE_URL does not exist on the server".into(),
-        "53300" => {
-            "the database has no connection left: lower database.max_connections or stop other clients".into()
-        }
+        "53300" => "the database has no connection left: its limit (20 for heroku-postgresql:essential-0) is for \
+             all its users together, and each dyno of blacksky takes up to database.max_connections of it; stop \
+             other clients, lower database.max_connections or take a larger plan"
+            .into(),
         "57P01" | "57P02" | "57P03" => "the database is starting up or shutting down".into(),
         "57014" => "the database took longer than its statement timeout".into(),
         "55P03" => "a lock in the database did not become free in time".into(),
-        "42501" => "the database user may not create or use the schema \"blacksky\": grant it CREATE on the \
-             database"
+        "42501" => "the database user may not write to the schema \"blacksky\" or create it: grant it CREATE on \
+             the database; Heroku also takes the right to write away while a database is over the size of its plan \
+             (`heroku pg:info` says so): delete data or take a larger plan"
             .into(),
         "42P01" | "3F000" => "the tables are not there: run `blacksky migrate`".into(),
         "42703" => "a column is not there: run `blacksky migrate`".into(),
-        "25006" => {
-            "the database is read-only: DATABASE_URL names a follower, or its size limit is reached".into()
-        }
-        "53100" => "the database's disk is full".into(),
+        "25006" => "the database is read-only: DATABASE_URL names a follower, or the database is under \
+             maintenance, which ends by itself, or over its size limit (`heroku pg:info` says so)"
+            .into(),
+        "53100" => "the database's disk is full: delete data or take a larger plan".into(),
+        "26000" | "42P05" => super::pooler::TRANSACTION_MODE.into(),
+        // What PgBouncer says to all that it does not like.
+        "08P01" => "what stands before the database, such as a connection pooler, refuses the connection: set \
+             DATABASE_URL to the database's own URL"
+            .into(),
         code => format!("the database refuses (SQLSTATE {code})"),
     }
 }

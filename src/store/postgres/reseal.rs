@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgRow};
 
 use super::rows::fenced;
-use super::{DEADLINE, Postgres, args, column, problem};
+use super::{Failed, Postgres, args, column, run_on};
 use crate::store::engine::Bond;
 use crate::store::sealed_places::{OwnerColumn, PREFIX, Part, PartKind, SealedPlace, Share, Stored, Swap};
 use crate::store::{Owner, StoreError};
@@ -17,14 +17,7 @@ const BONDS: &str = "
 impl Postgres {
     /// Runs a statement once. What fails in the background is tried again by the next pass.
     async fn run_made(&self, sql: String, args: PgArguments) -> Result<Vec<PgRow>, StoreError> {
-        let run = async {
-            let mut connection = self.pool.acquire().await?;
-            sqlx::query_with(AssertSqlSafe(sql), args).fetch_all(&mut *connection).await
-        };
-        match tokio::time::timeout(DEADLINE, run).await {
-            Ok(result) => result.map_err(|error| problem::of(&error)),
-            Err(_) => Err(problem::silent(DEADLINE)),
-        }
+        run_on(&self.pool, AssertSqlSafe(sql), args, 0).await.map_err(Failed::into_error)
     }
 
     pub(super) async fn reseal_bonds(&self, owner: &Owner) -> Result<Vec<Bond>, StoreError> {

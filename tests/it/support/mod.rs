@@ -7,6 +7,7 @@ pub mod http;
 pub mod linked;
 pub mod native;
 pub mod node;
+pub mod pgbouncer;
 pub mod postgres;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod proxy;

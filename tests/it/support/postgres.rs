@@ -60,6 +60,16 @@ pub async fn cluster() -> &'static Cluster {
     cluster
 }
 
+/// Waits until a server answers; how long that took.
+pub async fn answers(url: &str) -> Duration {
+    let begun = tokio::time::Instant::now();
+    eventually("PostgreSQL answers", Duration::from_secs(30), async || {
+        PgConnection::connect(url).await.is_ok()
+    })
+    .await;
+    begun.elapsed()
+}
+
 /// A fresh database of the tests' cluster; its URL.
 pub async fn database() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -130,7 +140,7 @@ impl Cluster {
         account.become_it(&mut certificate);
         succeed(&mut certificate);
 
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let log = fs::File::create(folder.join("log")).expect("a log");
         let mut watch = Command::new("sh");
         watch
@@ -170,6 +180,10 @@ impl Drop for Cluster {
     }
 }
 
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
 fn succeed(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -198,17 +212,17 @@ fn folder_of(programs: &[&str]) -> PathBuf {
 }
 
 /// A folder for temporary files that any account can reach into.
-fn base() -> PathBuf {
+pub fn base() -> PathBuf {
     let folder = std::env::temp_dir();
     let reachable = |folder: &Path| folder.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
     if folder.ancestors().all(reachable) { folder } else { "/tmp".into() }
 }
 
 /// Who runs the server: it refuses root.
-struct Account(Option<(u32, u32)>);
+pub struct Account(Option<(u32, u32)>);
 
 impl Account {
-    fn of_server() -> Self {
+    pub fn of_server() -> Self {
         let root = fs::metadata("/proc/self").map(|data| data.uid() == 0).unwrap_or(false);
         if !root {
             return Self(None);
@@ -222,13 +236,13 @@ impl Account {
         Self(Some(ids("postgres").or_else(|| ids("nobody")).expect("an account for PostgreSQL")))
     }
 
-    fn give(&self, path: &Path) {
+    pub fn give(&self, path: &Path) {
         if let Some((user, group)) = self.0 {
             chown(path, Some(user), Some(group)).expect("a folder for PostgreSQL's account");
         }
     }
 
-    fn become_it(&self, command: &mut Command) {
+    pub fn become_it(&self, command: &mut Command) {
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
         }

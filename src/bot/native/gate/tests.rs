@@ -72,6 +72,29 @@ async fn a_database_that_hangs_is_trouble_after_two_seconds() {
     assert_eq!(reported(&valve), Some(Trouble::Database));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_database_that_answers_others_is_slow_and_not_down() {
+    let valve = Valve::new(|_| {});
+    let others = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            valve.call(async || Ok::<_, store::StoreError>(())).await.expect("answered");
+        }
+        std::future::pending::<()>().await;
+    };
+    let began = Instant::now();
+    tokio::select! {
+        () = others => {}
+        outcome = valve.call(std::future::pending::<std::result::Result<(), store::StoreError>>) => {
+            outcome.expect_err("nothing came in the end");
+        }
+    }
+    // Three answers, and then silence.
+    assert!(began.elapsed() >= Duration::from_millis(4_500) + PATIENCE, "{:?}", began.elapsed());
+    assert!(began.elapsed() <= Duration::from_millis(4_600) + PATIENCE, "{:?}", began.elapsed());
+    assert_eq!(reported(&valve), Some(Trouble::Database));
+}
+
 #[tokio::test]
 async fn a_shut_valve_lets_nothing_through() {
     let backend = Arc::new(InMemoryBackend::new());
