@@ -52,6 +52,9 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 pub struct Check {
+    /// Also look at it with Heroku's eyes: dyno size and number, database plan, what sleeps and what is wiped
+    #[arg(long)]
+    pub heroku: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

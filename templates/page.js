@@ -116,7 +116,13 @@
     button.disabled = true;
     try {
       const answer = await fetch(form.action, { method: "POST", headers: { Accept: "text/plain" } });
-      say(answer.ok ? form.dataset.done : await answer.text());
+      // A request for another dyno is answered line by line; the last one counts.
+      const reader = answer.body.getReader(), decoder = new TextDecoder();
+      let text = "";
+      for (let piece; !(piece = await reader.read()).done;) {
+        text += decoder.decode(piece.value, { stream: true });
+        say(answer.ok ? text.trim().split("\n").pop() : text);
+      }
     } catch {
       say("blacksky does not answer; try again in a moment.");
     } finally {

@@ -1,6 +1,6 @@
-//! What others may ask of a running bot.
+//! What others may ask of a bot, wherever its link is held.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// A request from the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,19 +11,88 @@ pub enum Request {
     ShowNewQr,
 }
 
+impl Request {
+    /// Its stable word, as it travels between dynos.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ReconnectNow => "reconnect",
+            Self::ShowNewQr => "qr",
+        }
+    }
+
+    /// The request of a word; `None` for one that this version does not know.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::ReconnectNow, Self::ShowNewQr].into_iter().find(|request| request.word() == word)
+    }
+}
+
+/// A request on its way to the dyno that holds the bot's link.
+#[derive(Debug)]
+pub struct Errand {
+    /// The bot.
+    pub bot: String,
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// How an errand ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The holder's bot took the request.
+    Took,
+    /// The holder's bot was busy or ending.
+    Busy,
+    /// Nobody answered in time.
+    Silent,
+    /// The request could not be left in the database.
+    NotSent,
+}
+
 /// The sending side of a bot's request queue; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct BotHandle(mpsc::Sender<Request>);
+pub struct BotHandle {
+    own: mpsc::Sender<Request>,
+    elsewhere: Option<(String, mpsc::Sender<Errand>)>,
+}
 
 impl BotHandle {
     /// A handle and the queue its bot reads.
     pub fn new() -> (Self, mpsc::Receiver<Request>) {
-        let (sender, receiver) = mpsc::channel(8);
-        (Self(sender), receiver)
+        let (own, receiver) = mpsc::channel(8);
+        (Self { own, elsewhere: None }, receiver)
     }
 
-    /// Queues a request; `false` when the bot has ended or its queue is full.
+    /// The same handle, with a way to other dynos for the bot of this name.
+    pub fn with_errands(self, name: impl Into<String>, errands: mpsc::Sender<Errand>) -> Self {
+        Self { elsewhere: Some((name.into(), errands)), ..self }
+    }
+
+    /// Queues a request for the bot of this process; `false` when it has ended or its queue is full.
     pub fn ask(&self, request: Request) -> bool {
-        self.0.try_send(request).is_ok()
+        self.own.try_send(request).is_ok()
+    }
+
+    /// Sends a request to the dyno that holds the link; the answer comes within about ten seconds. `None`
+    /// when there is no way to another dyno, or too many requests are under way.
+    pub fn ask_holder(&self, request: Request) -> Option<oneshot::Receiver<Answer>> {
+        let (bot, errands) = self.elsewhere.as_ref()?;
+        let (answer, receiver) = oneshot::channel();
+        errands.try_send(Errand { bot: bot.clone(), request, answer }).ok()?;
+        Some(receiver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Request;
+
+    #[test]
+    fn words_read_back() {
+        for request in [Request::ReconnectNow, Request::ShowNewQr] {
+            assert_eq!(Request::of_word(request.word()), Some(request));
+        }
+        assert_eq!(Request::of_word("dance"), None);
     }
 }

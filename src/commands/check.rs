@@ -1,28 +1,60 @@
 //! `blacksky check`: file and Config Vars, all problems at once.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{Check, Cli};
-use crate::config::{Config, DatabaseLocation, Loaded, ProcessEnvironment};
+use crate::config::lints::{self, Lints};
+use crate::config::{Config, DatabaseLocation, Loaded, Problem, ProcessEnvironment, problem};
 use crate::exit::{Exit, Failure};
 
 use super::{load, output};
 
-/// Exit 0 when blacksky could run with this file and these Config Vars, 78 otherwise.
+/// Exit 0 when blacksky could run with this file and these Config Vars, 78 otherwise. With `--heroku` also
+/// 78 when it could not run so on Heroku.
 pub fn run(cli: &Cli, args: &Check) -> Result<Exit, Failure> {
     if args.json {
-        let (exit, list) = match Config::load(&cli.config, &ProcessEnvironment) {
-            Ok(loaded) => (Exit::Ok, loaded.warnings),
-            Err(problems) => (Exit::BadConfig, problems.list),
-        };
-        let problems: Vec<_> = list.iter().map(|problem| problem.to_json()).collect();
-        let ok = exit == Exit::Ok;
-        output::print_json(&json!({ "file": cli.config, "ok": ok, "problems": problems }))?;
-        return Ok(exit);
+        return print_json(cli, args);
     }
     let loaded = load::load(cli)?;
+    let lints = found(&loaded, args);
+    if !lints.problems.is_empty() {
+        let colour = output::colour_on_stderr(&ProcessEnvironment);
+        output::print_error(&format!("{}\n", problem::render_all(&cli.config, &lints.problems, colour)))?;
+    }
+    let errors = lints.problems.iter().filter(|problem| !problem.is_warning).count();
+    if errors > 0 {
+        let noun = if errors == 1 { "problem" } else { "problems" };
+        let error = anyhow::anyhow!("{} on Heroku: {errors} {noun}", cli.config.display());
+        return Err(Failure::new(Exit::BadConfig, error));
+    }
     output::print(&summary(cli, &loaded))?;
+    for note in lints.notes {
+        output::print(&format!("note: {}", note.text))?;
+    }
     Ok(Exit::Ok)
+}
+
+fn found(loaded: &Loaded, args: &Check) -> Lints {
+    if args.heroku { lints::heroku(loaded) } else { Lints::default() }
+}
+
+fn print_json(cli: &Cli, args: &Check) -> Result<Exit, Failure> {
+    let (mut list, notes) = match Config::load(&cli.config, &ProcessEnvironment) {
+        Ok(loaded) => {
+            let lints = found(&loaded, args);
+            ([loaded.warnings, lints.problems].concat(), lints.notes)
+        }
+        Err(problems) => (problems.list, Vec::new()),
+    };
+    list.sort_by_key(|problem| problem.position().unwrap_or((usize::MAX, 0)));
+    let ok = list.iter().all(|problem| problem.is_warning);
+    let problems: Vec<Value> = list.iter().map(Problem::to_json).collect();
+    let mut result = json!({ "file": cli.config, "ok": ok, "problems": problems });
+    if args.heroku {
+        result["notes"] = notes.iter().map(|note| json!({ "key": note.key, "message": note.text })).collect();
+    }
+    output::print_json(&result)?;
+    Ok(if ok { Exit::Ok } else { Exit::BadConfig })
 }
 
 fn summary(cli: &Cli, loaded: &Loaded) -> String {

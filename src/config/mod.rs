@@ -16,6 +16,7 @@ pub mod generated;
 mod heartbeat;
 mod heroku;
 mod lease;
+pub mod lints;
 pub mod listing;
 mod log;
 pub mod problem;

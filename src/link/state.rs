@@ -1,9 +1,9 @@
 //! The words for where a link stands.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where the link of one bot stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "name", content = "reason")]
 pub enum LinkState {
     /// The process has just begun.
@@ -27,7 +27,7 @@ pub enum LinkState {
 }
 
 /// Why a link is parked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parked {
     /// Another client uses the same session (three times in ten minutes).

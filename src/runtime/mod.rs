@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts;
-use crate::bot::handle::{BotHandle, Request};
+use crate::bot::handle::{BotHandle, Errand, Request};
 use crate::bot::native::{self, Native};
 use crate::config::{self, Config, Period};
 use crate::link::LinkAddress;
@@ -24,6 +24,7 @@ mod database;
 mod dyno;
 pub mod logging;
 mod memory;
+mod publish;
 mod reseal;
 pub mod signal;
 pub mod status;
@@ -43,6 +44,9 @@ const STOP_DYNO: Duration = Duration::from_secs(1);
 const STOP_DATABASE: Duration = Duration::from_secs(2);
 /// Open requests of the page end within this.
 const STOP_PAGE: Duration = Duration::from_secs(2);
+
+/// Requests for other dynos that may wait at the same time.
+const ERRANDS: usize = 16;
 
 /// A started blacksky.
 #[derive(Debug)]
@@ -69,17 +73,19 @@ impl Running {
         let enabled: Vec<String> =
             config.bots.iter().filter(|(_, bot)| bot.enabled).map(|(name, _)| name.clone()).collect();
         let board = Board::new(clock::now(), link.simulator(), enabled.iter().map(String::as_str));
+        board.update(|snapshot| snapshot.dyno.clone_from(&config.platform.dyno));
+        let (errand, errands) = mpsc::channel(ERRANDS);
         let mut handles = BTreeMap::new();
         let mut requests = BTreeMap::new();
         for name in &enabled {
             let (handle, queue) = BotHandle::new();
-            handles.insert(name.clone(), handle);
+            handles.insert(name.clone(), handle.with_errands(name, errand.clone()));
             requests.insert(name.clone(), queue);
         }
 
         let dyno = config.platform.dyno.is_some();
         let mut page = Tasks::new(CancellationToken::new());
-        let site = Site::new(&config, board.subscribe(), handles);
+        let site = Site::new(&config, board.subscribe(), handles.clone());
         page.spawn("page", web::serve(listener, site, page.stop_token()));
         if terminal::may_print_qr(dyno) {
             let url = format!("http://localhost:{}/", address.port());
@@ -98,7 +104,8 @@ impl Running {
         let mut bots = Tasks::new(CancellationToken::new());
         let stop_now = CancellationToken::new();
         let stops = Stops { asked: bots.stop_token(), now: stop_now.clone() };
-        bots.spawn("bots", keep_bots(config, link, board.clone(), requests, stops));
+        let asked = Asked { handles, requests, errands };
+        bots.spawn("bots", keep_bots(config, link, board.clone(), asked, stops));
         Ok(Self { address, board, bots, page, restart, handover_wait, stop_now })
     }
 
@@ -167,19 +174,37 @@ fn stop_bots(handover_wait: Duration) -> Duration {
     STOP_BOTS.max(handover_wait + CLOSE_BOTS)
 }
 
-/// Brings the database up, keeps every bot until stopped, closes the database.
-async fn keep_bots(
-    config: Config,
-    link: LinkAddress,
-    board: Board,
+/// What pages ask, here and elsewhere.
+struct Asked {
+    handles: BTreeMap<String, BotHandle>,
     requests: BTreeMap<String, mpsc::Receiver<Request>>,
-    stops: Stops,
-) {
+    errands: mpsc::Receiver<Errand>,
+}
+
+/// Brings the database up, keeps every bot until stopped, closes the database.
+async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked, stops: Stops) {
+    let Asked { handles, requests, errands } = asked;
     let Stops { asked: stop, now: stop_now } = stops;
     let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
     let keeper = Keeper::new(store.clone(), owner(&config), config.lease);
     // Goes on while the bots stop.
     let mut dyno = dyno::serve(&config, &link, &board, &store, &keeper);
+    if store.is_shared() {
+        let known = handles.into_iter().filter_map(|(name, handle)| {
+            let session = config.bots.get(&name)?.session.clone();
+            Some((name, publish::Known { session, handle }))
+        });
+        let sharing = publish::Sharing {
+            store: store.clone(),
+            owner: keeper.owner().clone(),
+            board: board.clone(),
+            bots: known.collect(),
+            errands,
+            renew: config.lease.renew.get(),
+            stop: dyno.stop_token(),
+        };
+        dyno.spawn("one page", publish::share(sharing));
+    }
     let lease = config::Lease { handover_wait: Period(dyno::handover_wait(&config)), ..config.lease };
     let mut bots = Tasks::new(stop.clone());
     for (name, requests) in requests {
@@ -238,7 +263,7 @@ fn enabled_sessions(config: &Config) -> Vec<String> {
 /// A name for this process that no other process has. What stands before the `/` is shown to people when
 /// two apps meet on one session.
 fn owner(config: &Config) -> Owner {
-    let place = config.platform.dyno.as_deref().unwrap_or("a local process");
+    let place = config.platform.dyno.as_deref().unwrap_or(Owner::LOCAL);
     let app = config.heroku.url.as_ref().and_then(url::Url::host_str).unwrap_or(&config.app.name);
     Owner(format!("{place} of {app}/{:016x}", rand::random::<u64>()))
 }

@@ -18,10 +18,14 @@ pub struct Snapshot {
     pub simulator: Option<String>,
     /// Whether the database answers, and what to do when it does not.
     pub database: DatabaseStatus,
+    /// What it was before it went down.
+    database_when_up: Option<DatabaseStatus>,
     /// Under which secret keys the stored values are; `None` until they were counted.
     pub sealing: Option<SealingStatus>,
     /// Memory of this process; `None` until the first look.
     pub memory: Option<Memory>,
+    /// The dyno this process is, e.g. "web.1"; `None` outside of Heroku.
+    pub dyno: Option<String>,
     /// SIGTERM was seen; the process is ending.
     pub stopping: bool,
     /// The bots by name.
@@ -66,8 +70,9 @@ pub struct Memory {
     pub tight: bool,
 }
 
-/// One bot at one instant.
-#[derive(Debug, Clone)]
+/// One bot at one instant. As JSON, without any secret, it is what a dyno publishes to the others; a
+/// key that is added needs a default, since dynos of two versions run at once during a deploy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BotStatus {
     /// Where the link stands.
     pub state: LinkState,
@@ -75,7 +80,8 @@ pub struct BotStatus {
     pub since: DateTime<Utc>,
     /// What a person should do now, in one sentence; `None` when nothing.
     pub advice: Option<String>,
-    /// The QR to scan while `state` is pairing.
+    /// The QR to scan while `state` is pairing. Secret.
+    #[serde(skip)]
     pub qr: Option<Qr>,
     /// When the link opened last, while it is open.
     pub open_since: Option<DateTime<Utc>>,
@@ -98,6 +104,32 @@ pub struct BotStatus {
     pub messages_in: u64,
     /// Replies handed to WhatsApp by this process.
     pub messages_out: u64,
+    /// While `state` is standby: the dyno that holds the link, and what it says.
+    #[serde(skip)]
+    pub holder: Option<Holder>,
+}
+
+/// The dyno that holds a bot's link, as another dyno knows it.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The dyno, e.g. "web.1"; `None` when it has no name.
+    pub dyno: Option<String>,
+    /// The bot as the holder published it. Its own `holder` is `None`.
+    pub bot: Box<BotStatus>,
+    /// Holders publish no QR, since there is no key to seal it with.
+    pub qr_withheld: bool,
+}
+
+/// What a dyno does for a bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It holds the lease: the link is its own.
+    Holder,
+    /// Another dyno holds the lease; this one takes over when that ends.
+    Standby,
+    /// Neither yet: it is starting or waits for the database.
+    Waiting,
 }
 
 /// A QR payload. Secret: whoever scans it links the account.
@@ -116,7 +148,7 @@ impl std::fmt::Debug for Qr {
 }
 
 /// How a link ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Disconnect {
     /// When.
     pub at: DateTime<Utc>,
@@ -190,7 +222,32 @@ impl BotStatus {
             reconnects: 0,
             messages_in: 0,
             messages_out: 0,
+            holder: None,
         }
+    }
+
+    /// What this process does for the bot.
+    pub fn role(&self) -> Role {
+        match self.state {
+            LinkState::Standby => Role::Standby,
+            LinkState::Starting | LinkState::WaitingForDatabase => Role::Waiting,
+            LinkState::Pairing
+            | LinkState::Connecting
+            | LinkState::Open
+            | LinkState::BackingOff
+            | LinkState::Parked(_)
+            | LinkState::LoggedOut => Role::Holder,
+        }
+    }
+
+    /// The dyno that holds the link, while that is another one and is heard of.
+    pub fn kept_by(&self) -> Option<&Holder> {
+        self.holder.as_ref().filter(|_| self.role() == Role::Standby)
+    }
+
+    /// The bot as its holder has it: what every dyno's page shows.
+    pub fn shown(&self) -> &Self {
+        self.kept_by().map_or(self, |holder| &holder.bot)
     }
 }
 
@@ -209,8 +266,10 @@ impl Board {
             started_at: now,
             simulator,
             database: DatabaseStatus::Starting,
+            database_when_up: None,
             sealing: None,
             memory: None,
+            dyno: None,
             stopping: false,
             bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),
         }))
@@ -248,6 +307,32 @@ impl Board {
             None => false,
         });
     }
+
+    /// The database does not answer or refuses; `problem` says what and what to do.
+    pub fn database_down(&self, kind: &'static str, problem: &str) {
+        self.0.send_if_modified(|snapshot| {
+            let down = DatabaseStatus::Down { kind, problem: problem.to_owned() };
+            let changed = snapshot.database != down;
+            let before = std::mem::replace(&mut snapshot.database, down);
+            if matches!(before, DatabaseStatus::Ok { .. }) {
+                snapshot.database_when_up = Some(before);
+            }
+            changed
+        });
+    }
+
+    /// The database answers again, and is what it was before; `warning` is for one that was not up yet. Of
+    /// one that is up nothing changes.
+    pub fn database_up(&self, kind: &'static str, warning: Option<String>) {
+        self.0.send_if_modified(|snapshot| {
+            let was_down = !matches!(snapshot.database, DatabaseStatus::Ok { .. });
+            if was_down {
+                let before = snapshot.database_when_up.take();
+                snapshot.database = before.unwrap_or(DatabaseStatus::Ok { kind, warning });
+            }
+            was_down
+        });
+    }
 }
 
 #[cfg(test)]
@@ -278,5 +363,28 @@ mod tests {
         for kind in [WarningKind::Deaf, WarningKind::ReconnectLoop] {
             assert_eq!(serde_json::to_value(kind).expect("a word"), kind.name());
         }
+    }
+
+    #[test]
+    fn a_database_that_comes_back_is_what_it_was() {
+        let board = Board::new(clock::now(), None, ["main"].into_iter());
+        let mut reader = board.subscribe();
+        let now = |board: &Board| board.subscribe().borrow().database.clone();
+        let said =
+            |warning: &str| DatabaseStatus::Ok { kind: "postgresql", warning: Some(warning.to_owned()) };
+        board.database_up("postgresql", Some("unsealed".to_owned()));
+        assert_eq!(now(&board), said("unsealed"));
+        board.update(|snapshot| snapshot.database = said("a key can be removed"));
+        board.database_up("postgresql", Some("unsealed".to_owned()));
+        assert_eq!(now(&board), said("a key can be removed"), "it was up");
+        board.database_down("postgresql", "gone");
+        board.database_down("postgresql", "still gone");
+        let problem = "still gone".to_owned();
+        assert_eq!(now(&board), DatabaseStatus::Down { kind: "postgresql", problem });
+        reader.mark_unchanged();
+        board.database_down("postgresql", "still gone");
+        assert!(!reader.has_changed().expect("the board lives"), "nobody is woken for nothing");
+        board.database_up("postgresql", None);
+        assert_eq!(now(&board), said("a key can be removed"));
     }
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::dyno::Dyno;
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
+use super::published::{Asked, FoundStatus, StatusRow};
 use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError};
 use crate::config::WaVersion;
@@ -110,6 +111,22 @@ pub(super) trait Copying {
     async fn restore(&self, bond: &Bond, copy: RawCopy, carry_inbox: bool) -> Result<i64, StoreError>;
 }
 
+/// What processes on one database tell each other. Where only one process uses it, nothing of it happens.
+#[async_trait]
+pub(super) trait Publishing {
+    /// Whether processes on other machines may use the database too.
+    fn is_shared(&self) -> bool;
+    /// Writes the rows of sessions whose lease `owner` holds, under its epoch; gives the sessions written.
+    async fn publish(&self, owner: &Owner, rows: &[StatusRow]) -> Result<Vec<String>, StoreError>;
+    /// The rows of the present epochs of leases that last.
+    async fn published(&self, sessions: &[String]) -> Result<Vec<FoundStatus>, StoreError>;
+    async fn ask_holder(&self, session: &str, action: &str) -> Result<Option<i64>, StoreError>;
+    /// Takes the requests for sessions whose lease `owner` holds, by id.
+    async fn take_asked(&self, owner: &Owner, expiry: Duration) -> Result<Vec<Asked>, StoreError>;
+    async fn answer(&self, id: i64, outcome: &str) -> Result<(), StoreError>;
+    async fn answer_to(&self, id: i64) -> Result<Option<String>, StoreError>;
+}
+
 /// How long handled messages stay, so that a redelivered one is known.
 pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most handled messages one pruning removes.
@@ -117,7 +134,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 
 /// A database. Every write returns only once it is durable.
 #[async_trait]
-pub(super) trait Engine: Copying + Debug + Send + Sync {
+pub(super) trait Engine: Copying + Publishing + Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);

@@ -8,6 +8,8 @@
 //! - [`Store::notices`] tells what other dynos do, as far as that is heard.
 //! - [`Store::session`] binds a [`SessionStore`] to that epoch for life. Every write of it checks
 //!   the epoch in its own transaction and fails with [`StoreError::Fenced`] once another epoch exists.
+//! - [`Store::publish`] and [`Store::published`] carry the holder's status to the other dynos;
+//!   [`Store::ask_holder`] and [`Store::take_asked`] carry what their pages ask to the holder.
 //! - [`SessionStore`] is whatsapp-rust's `Backend`, and holds the inbox.
 //!
 //! Inside: `engine` is what a database must do, `postgres` and `sqlite` do it, `sealed` seals and
@@ -25,6 +27,7 @@ mod migrate;
 mod notice;
 mod order;
 mod postgres;
+mod published;
 mod reseal;
 mod seal;
 mod sealed;
@@ -44,6 +47,7 @@ pub use export::{EnvelopeError, Export, ExportError, ExportKey, FileError, NewFi
 pub use inbox::InboxMessage;
 pub use keeper::{Keeper, Kept};
 pub use notice::{Notice, Notices};
+pub use published::{Asked, Publication, Published, PublishedQr};
 pub use reseal::{Resealer, Sealing};
 pub use seal::KeyId;
 pub use sealed::SessionStore;
@@ -64,6 +68,27 @@ pub struct Store {
 /// Who asks for a lease: DYNO, release and a random part; unique per process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner(pub String);
+
+impl Owner {
+    /// What a process outside of Heroku calls itself.
+    pub const LOCAL: &str = "a local process";
+
+    /// The dyno, e.g. "web.1".
+    pub fn dyno(&self) -> &str {
+        self.parts().0
+    }
+
+    /// Whether both belong to one app.
+    pub fn same_app(&self, other: &Self) -> bool {
+        self.parts().1 == other.parts().1
+    }
+
+    /// Dyno and app: "web.1 of my-app/0123…".
+    fn parts(&self) -> (&str, &str) {
+        let place = self.0.rsplit_once('/').map_or(self.0.as_str(), |(place, _)| place);
+        place.split_once(" of ").unwrap_or((place, ""))
+    }
+}
 
 /// A lease that was won.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,5 +257,20 @@ impl Store {
     /// Closes every connection.
     pub async fn close(&self) {
         self.engine.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Owner;
+
+    #[test]
+    fn an_owner_knows_its_dyno_and_its_app() {
+        let owner = |text: &str| Owner(text.to_owned());
+        let holder = owner("web.1 of my/app/0123");
+        assert_eq!(holder.dyno(), "web.1");
+        assert!(holder.same_app(&owner("web.2 of my/app/4567")));
+        assert!(!holder.same_app(&owner("web.1 of other/0123")));
+        assert_eq!(owner("web.1").dyno(), "web.1");
     }
 }

@@ -1,27 +1,39 @@
 //! "Reconnect now" and "Show a new QR".
+//!
+//! For a bot whose link another dyno holds, the request travels there and the answer back. An answer that
+//! is not there in time for the first byte follows in the body.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use tokio::sync::oneshot;
 
 use super::access::{Access, Proof, same_origin};
 use super::login::foreign_origin;
 use super::router::{Shared, prefers_html, refuse, to_page};
-use crate::bot::handle::Request as Ask;
+use crate::bot::handle::{Answer, Request as Ask};
+use crate::runtime::status::Role;
+
+/// The first byte of an answer is sent within a second; this leaves time to send it.
+const FIRST_BYTE: Duration = Duration::from_millis(800);
 
 /// `POST /bots/{name}/reconnect`.
 pub async fn reconnect(shared: State<Arc<Shared>>, name: Path<String>, request: Request) -> Response {
-    act(&shared, &name, request, Ask::ReconnectNow)
+    act(&shared, &name, request, Ask::ReconnectNow).await
 }
 
 /// `POST /bots/{name}/qr`.
 pub async fn new_qr(shared: State<Arc<Shared>>, name: Path<String>, request: Request) -> Response {
-    act(&shared, &name, request, Ask::ShowNewQr)
+    act(&shared, &name, request, Ask::ShowNewQr).await
 }
 
-fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Response {
+async fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Response {
     let (parts, _) = request.into_parts();
     match shared.gate.access(&parts) {
         Access::Public(denial) => return refuse(denial),
@@ -33,17 +45,76 @@ fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Response {
         return (StatusCode::NOT_FOUND, "There is no enabled bot of this name; /status lists them.\n")
             .into_response();
     };
-    if !handle.ask(ask) {
-        let text = "The bot is busy or ending and did not take the request; try again in a moment.\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], text).into_response();
+    let elsewhere = {
+        let snapshot = shared.snapshot.borrow();
+        let bot = snapshot.bots.get(name).filter(|bot| bot.role() == Role::Standby);
+        bot.map(|bot| bot.kept_by().and_then(|holder| holder.dyno.clone()))
+    };
+    if let Some(holder) = elsewhere {
+        let holder = holder.unwrap_or_else(|| "the process that keeps the bot".to_owned());
+        let Some(answer) = handle.ask_holder(ask) else {
+            let text =
+                "Another process keeps this bot, and there is no way to ask it from here; use its page.\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+        };
+        return answered(holder, answer, &parts.headers).await;
     }
-    done(&parts.headers)
+    if !handle.ask(ask) {
+        return busy("The bot");
+    }
+    done(&parts.headers, "The bot took the request.\n".to_owned())
 }
 
 /// A form of the page goes back to the page; a program, the page's script among them, gets 202.
-fn done(headers: &HeaderMap) -> Response {
+fn done(headers: &HeaderMap, text: String) -> Response {
     if prefers_html(headers) {
         return to_page();
     }
-    (StatusCode::ACCEPTED, "The bot took the request.\n").into_response()
+    (StatusCode::ACCEPTED, text).into_response()
+}
+
+fn busy(who: &str) -> Response {
+    let text = format!("{who} is busy or ending and did not take the request; try again in a moment.\n");
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], text).into_response()
+}
+
+/// What the holder answers; when it takes longer than the first byte may, 202 and the answer as the last
+/// line of the body.
+async fn answered(holder: String, mut answer: oneshot::Receiver<Answer>, headers: &HeaderMap) -> Response {
+    if let Ok(answer) = tokio::time::timeout(FIRST_BYTE, &mut answer).await {
+        return match answer.unwrap_or(Answer::NotSent) {
+            Answer::Took => done(headers, words(&holder, Answer::Took)),
+            Answer::Busy => busy(&holder),
+            answer @ (Answer::Silent | Answer::NotSent) => {
+                let retry = [(header::RETRY_AFTER, "5")];
+                (StatusCode::SERVICE_UNAVAILABLE, retry, words(&holder, answer)).into_response()
+            }
+        };
+    }
+    let first = format!("Asked {holder}, which keeps the bot; waiting for its answer.\n");
+    let first = stream::once(async move { first });
+    let last = stream::once(async move { words(&holder, answer.await.unwrap_or(Answer::NotSent)) });
+    let body = Body::from_stream(first.chain(last).map(|line| Ok::<_, Infallible>(Bytes::from(line))));
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (StatusCode::ACCEPTED, headers, body).into_response()
+}
+
+/// One line.
+fn words(holder: &str, answer: Answer) -> String {
+    match answer {
+        Answer::Took => format!("{holder} took the request.\n"),
+        Answer::Busy => {
+            format!("{holder} is busy or ending and did not take the request; try again in a moment.\n")
+        }
+        Answer::Silent => format!(
+            "{holder} did not answer within 10 s. If it comes back within a minute it still does it; \
+             otherwise try again.\n"
+        ),
+        Answer::NotSent => {
+            format!("The request could not be left for {holder}: the database does not answer; try again.\n")
+        }
+    }
 }

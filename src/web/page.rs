@@ -14,7 +14,7 @@ use super::qr;
 use super::router::SET_TOKEN;
 use super::words::{Tone, Words, words};
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Snapshot, Warning};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Role, Snapshot, Warning};
 
 const STYLE: &str = include_str!("../../templates/page.css");
 const SCRIPT: &str = include_str!("../../templates/page.js");
@@ -44,7 +44,12 @@ pub fn live(snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
         stopping: snapshot.stopping,
         started: Moment::past(snapshot.started_at, now),
         database: DatabaseCard::of(&snapshot.database),
-        bots: snapshot.bots.iter().map(|(name, bot)| BotCard::of(name, bot, admin, now)).collect(),
+        dyno: snapshot.dyno.as_deref(),
+        bots: snapshot
+            .bots
+            .iter()
+            .map(|(name, bot)| BotCard::of(name, bot, snapshot.dyno.as_deref(), admin, now))
+            .collect(),
         admin,
     })
 }
@@ -106,6 +111,7 @@ struct Live<'a> {
     stopping: bool,
     started: Moment,
     database: DatabaseCard<'a>,
+    dyno: Option<&'a str>,
     bots: Vec<BotCard<'a>>,
     admin: bool,
 }
@@ -232,6 +238,8 @@ struct BotCard<'a> {
     next: Option<Moment>,
     last: Option<(&'a Disconnect, Moment)>,
     pairing: Pairing,
+    /// Which dyno holds the link, and what this one does meanwhile.
+    place: Option<String>,
     bot: &'a BotStatus,
 }
 
@@ -245,10 +253,15 @@ enum Pairing {
     Waiting,
     /// This visitor may not see it.
     Hidden,
+    /// Only the holder's own page has it.
+    Withheld,
 }
 
 impl<'a> BotCard<'a> {
-    fn of(name: &'a str, bot: &'a BotStatus, admin: bool, now: DateTime<Utc>) -> Self {
+    fn of(name: &'a str, bot: &'a BotStatus, dyno: Option<&str>, admin: bool, now: DateTime<Utc>) -> Self {
+        let place = place(bot, dyno);
+        let withheld = bot.kept_by().is_some_and(|holder| holder.qr_withheld);
+        let bot = bot.shown();
         let words = words(bot.state);
         Self {
             name,
@@ -269,9 +282,28 @@ impl<'a> BotCard<'a> {
             open: bot.open_since.filter(|_| bot.state == LinkState::Open).map(|at| Moment::past(at, now)),
             next: bot.next_attempt_at.map(|at| Moment::coming(at, now)),
             last: bot.last_disconnect.as_ref().map(|last| (last, Moment::past(last.at, now))),
-            pairing: pairing(bot, admin, now),
+            pairing: match pairing(bot, admin, now) {
+                Pairing::Waiting if withheld => Pairing::Withheld,
+                pairing => pairing,
+            },
+            place,
             bot,
         }
+    }
+}
+
+/// Where the link is held, when there is more to say than "here".
+fn place(bot: &BotStatus, dyno: Option<&str>) -> Option<String> {
+    match (bot.role(), bot.kept_by()) {
+        (Role::Standby, Some(holder)) => {
+            let holder = holder.dyno.as_deref().unwrap_or("another process");
+            Some(match dyno {
+                Some(own) => format!("Kept by {holder}. This page comes from {own}, which stands by."),
+                None => format!("Kept by {holder}. This page comes from a process that stands by."),
+            })
+        }
+        (Role::Holder, _) => dyno.map(|own| format!("Kept by {own}, which also serves this page.")),
+        (Role::Standby | Role::Waiting, _) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::link::state::Parked;
 use crate::runtime::clock;
-use crate::runtime::status::{Board, Qr, WarningKind};
+use crate::runtime::status::{Board, Holder, Qr, WarningKind};
 
 const ADMIN: Access = Access::Admin(Proof::ThisMachine);
 const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
@@ -148,4 +148,59 @@ fn counts_are_grouped() {
     for (count, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
         assert_eq!(grouped(&count), text);
     }
+}
+
+/// A bot that web.1 keeps, seen from web.2.
+fn kept_by(dyno: &str, withheld: bool, change: impl FnOnce(&mut BotStatus)) -> Snapshot {
+    let mut held = BotStatus::starting(clock::now());
+    change(&mut held);
+    let mut snapshot = snapshot(|bot| {
+        bot.state = LinkState::Standby;
+        let dyno = Some(dyno.to_owned());
+        bot.holder = Some(Holder { dyno, bot: Box::new(held), qr_withheld: withheld });
+    });
+    snapshot.dyno = Some("web.2".to_owned());
+    snapshot
+}
+
+#[test]
+fn a_standby_shows_what_the_holder_says_and_who_that_is() {
+    let now = clock::now();
+    let expires_at = now + TimeDelta::seconds(20);
+    let pairing = |bot: &mut BotStatus| {
+        bot.state = LinkState::Pairing;
+        bot.qr = Some(Qr { payload: "2@secret-of-the-qr".to_owned(), expires_at });
+    };
+    let shown = kept_by("web.1", false, pairing);
+    let admin = live(&shown, ADMIN, now);
+    assert!(admin.contains("<svg class=\"qr\"") && admin.contains("Kept by web.1."), "{admin}");
+    assert!(admin.contains("Dyno web.2") && !admin.contains("Standing by"), "{admin}");
+    assert!(!live(&shown, PUBLIC, now).contains("<svg class=\"qr\""));
+
+    let withheld = live(&kept_by("web.1", true, |bot| bot.state = LinkState::Pairing), ADMIN, now);
+    assert!(withheld.contains("heroku config:set BLACKSKY_SECRET_KEY="), "{withheld}");
+    let waiting = live(&kept_by("web.1", false, |bot| bot.state = LinkState::Pairing), ADMIN, now);
+    assert!(waiting.contains("Waiting for a code from WhatsApp"), "{waiting}");
+
+    let parked = kept_by("web.1", false, |bot| bot.state = LinkState::Parked(Parked::QrExpired));
+    assert!(live(&parked, ADMIN, now).contains("action=\"/bots/main/qr\""));
+    let evil = live(&kept_by("<b>", false, |_| {}), ADMIN, now);
+    assert!(!evil.contains("<b>."), "{evil}");
+}
+
+#[test]
+fn the_word_of_a_holder_counts_only_while_this_dyno_stands_by() {
+    let mut snapshot = kept_by("web.1", false, |bot| bot.state = LinkState::Open);
+    let said = |snapshot: &Snapshot| live(snapshot, ADMIN, clock::now());
+    assert!(said(&snapshot).contains("Connected"));
+    let bot = snapshot.bots.get_mut("main").expect("it is there");
+    bot.state = LinkState::Connecting;
+    let own = said(&snapshot);
+    assert!(
+        !own.contains("Connected") && own.contains("Kept by web.2, which also serves this page"),
+        "{own}"
+    );
+    snapshot.bots.get_mut("main").expect("it is there").state = LinkState::Standby;
+    snapshot.bots.get_mut("main").expect("it is there").holder = None;
+    assert!(said(&snapshot).contains("Standing by"));
 }

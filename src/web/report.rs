@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::link::LinkState;
 use crate::runtime::status::{
-    BotStatus, DatabaseStatus, Disconnect, Memory, SealingStatus, Snapshot, WarningKind,
+    BotStatus, DatabaseStatus, Disconnect, Memory, Role, SealingStatus, Snapshot, WarningKind,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -25,6 +25,8 @@ pub struct Report {
     pub simulator: Option<String>,
     /// Memory against the dyno's quota; `None` outside of a dyno.
     pub memory: Option<Memory>,
+    /// The dyno that answers.
+    pub dyno: Option<String>,
     /// Whether the process is ending.
     pub stopping: bool,
     /// Whether `/readyz` answers 200.
@@ -40,6 +42,8 @@ pub struct Report {
 /// One bot of a [`Report`].
 #[derive(Debug, Clone, Serialize)]
 pub struct BotReport {
+    /// What the dyno that answers does for the bot; the rest is what the holder says.
+    pub dyno: DynoReport,
     /// The state's word, such as "backing_off".
     pub state: &'static str,
     /// Why, while parked.
@@ -83,6 +87,15 @@ pub struct WarningReport {
     pub raised: u64,
 }
 
+/// The part of a dyno in a bot.
+#[derive(Debug, Clone, Serialize)]
+pub struct DynoReport {
+    /// Of the dyno that answers.
+    pub role: Role,
+    /// The dyno that holds the link, as far as it is known.
+    pub holder: Option<String>,
+}
+
 /// The report of a snapshot.
 pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
     Report {
@@ -92,17 +105,30 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         uptime_seconds: seconds_between(snapshot.started_at, now),
         simulator: snapshot.simulator.clone(),
         memory: snapshot.memory,
+        dyno: snapshot.dyno.clone(),
         stopping: snapshot.stopping,
         ready: not_ready(snapshot).is_empty(),
         database: snapshot.database.clone(),
         sealing: snapshot.sealing.clone(),
-        bots: snapshot.bots.iter().map(|(name, bot)| (name.clone(), bot_report(bot, now))).collect(),
+        bots: snapshot
+            .bots
+            .iter()
+            .map(|(name, bot)| (name.clone(), bot_report(bot, snapshot.dyno.as_deref(), now)))
+            .collect(),
     }
 }
 
-fn bot_report(bot: &BotStatus, now: DateTime<Utc>) -> BotReport {
+fn bot_report(bot: &BotStatus, own: Option<&str>, now: DateTime<Utc>) -> BotReport {
+    let role = bot.role();
+    let holder = match role {
+        Role::Holder => own.map(str::to_owned),
+        Role::Standby => bot.kept_by().and_then(|holder| holder.dyno.clone()),
+        Role::Waiting => None,
+    };
+    let bot = bot.shown();
     let open_since = bot.open_since.filter(|_| bot.state == LinkState::Open);
     BotReport {
+        dyno: DynoReport { role, holder },
         state: bot.state.name(),
         reason: match bot.state {
             LinkState::Parked(why) => Some(why.name()),
@@ -139,14 +165,15 @@ fn bot_report(bot: &BotStatus, now: DateTime<Utc>) -> BotReport {
     }
 }
 
-/// Why `/readyz` is not 200: the state of each bot whose link is neither open nor another dyno's, by
-/// bot name. Empty when ready. A process that is stopping is not ready.
+/// Why `/readyz` is not 200: the state of each bot whose link is not open, here or at the dyno that holds
+/// it, by bot name. Empty when ready. A process that is stopping is not ready.
 pub fn not_ready(snapshot: &Snapshot) -> BTreeMap<&str, &'static str> {
     let mut reasons: BTreeMap<&str, &'static str> = snapshot
         .bots
         .iter()
-        .filter(|(_, bot)| !matches!(bot.state, LinkState::Open | LinkState::Standby))
-        .map(|(name, bot)| (name.as_str(), bot.state.name()))
+        .map(|(name, bot)| (name.as_str(), bot.shown().state))
+        .filter(|(_, state)| *state != LinkState::Open)
+        .map(|(name, state)| (name, state.name()))
         .collect();
     if snapshot.stopping {
         // No bot name: names are lower case letters and digits.

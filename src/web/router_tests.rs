@@ -7,12 +7,11 @@ use tower::ServiceExt;
 
 use super::super::access::Peer;
 use super::*;
-use crate::bot::handle::Request as Ask;
+use crate::bot::handle::{Answer, Errand, Request as Ask};
 use crate::config::Secret;
 use crate::link::LinkState;
 use crate::link::state::Parked;
-use crate::runtime::status::WarningKind;
-use crate::runtime::status::{Board, Qr};
+use crate::runtime::status::{Board, Holder, Qr, WarningKind};
 
 const TOKEN: &str = "correct horse";
 
@@ -138,14 +137,14 @@ async fn the_keys_of_status_are_those_of_its_document() {
 }
 
 #[tokio::test]
-async fn ready_when_every_link_is_open_or_anothers() {
+async fn ready_when_every_link_is_open() {
     let stage = stage(None);
     let states = [
         (LinkState::Starting, 503),
         (LinkState::Pairing, 503),
         (LinkState::Parked(Parked::Conflict), 503),
         (LinkState::Open, 200),
-        (LinkState::Standby, 200),
+        (LinkState::Standby, 503),
     ];
     for (state, expected) in states {
         stage.board.bot("main", |bot| bot.state = state);
@@ -350,4 +349,86 @@ async fn streams_are_limited_and_their_places_come_free() {
     assert_eq!(stage.get("/status", &[]).await.0, StatusCode::OK);
     drop(open);
     assert_eq!(stage.ask("GET", "/events", &[], "").await.status(), StatusCode::OK);
+}
+
+/// A stage whose bot another dyno keeps, and what is sent there.
+fn standby() -> (Stage, mpsc::Receiver<Errand>) {
+    let (sender, errands) = mpsc::channel(1);
+    let board = Board::new(clock::now(), None, ["main"].into_iter());
+    board.bot("main", |bot| {
+        let mut held = bot.clone();
+        held.state = LinkState::Open;
+        bot.state = LinkState::Standby;
+        let dyno = Some("web.1".to_owned());
+        bot.holder = Some(Holder { dyno, bot: Box::new(held), qr_withheld: false });
+    });
+    let (handle, asked) = BotHandle::new();
+    let site = Site {
+        name: "app".to_owned(),
+        snapshot: board.subscribe(),
+        handles: BTreeMap::from([("main".to_owned(), handle.with_errands("main", sender))]),
+        admin_token: None,
+        dyno: false,
+        heartbeat: super::super::HEARTBEAT,
+    };
+    let stop = CancellationToken::new();
+    (Stage { board, asked, router: router(site, stop.clone()), stop }, errands)
+}
+
+#[tokio::test]
+async fn a_standby_reports_the_holders_state_and_its_own_role() {
+    let (stage, _errands) = standby();
+    let (_, body) = stage.get("/status", &[]).await;
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(json["bots"]["main"]["state"], "open");
+    assert_eq!(json["bots"]["main"]["dyno"], json!({ "role": "standby", "holder": "web.1" }));
+    assert_eq!((json["ready"].clone(), stage.get("/readyz", &[]).await.0), (json!(true), StatusCode::OK));
+    stage.board.bot("main", |bot| bot.holder.as_mut().unwrap().bot.state = LinkState::BackingOff);
+    let (status, body) = stage.get("/readyz", &[]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("backing_off"), "{body}");
+    stage.board.bot("main", |bot| bot.holder = None);
+    assert_eq!(stage.get("/readyz", &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn actions_on_a_standby_go_to_the_holder() {
+    let (mut stage, mut errands) = standby();
+    for (answer, status, words) in [
+        (Answer::Took, 202, "web.1 took the request."),
+        (Answer::Busy, 503, "web.1 is busy or ending"),
+        (Answer::NotSent, 503, "the database does not answer"),
+    ] {
+        let pressed = stage.post("/bots/main/reconnect", &[LOCAL, OWN], "");
+        let (pressed, errand) = tokio::join!(pressed, async {
+            let errand = errands.recv().await.unwrap();
+            errand.answer.send(answer).unwrap();
+            (errand.bot, errand.request)
+        });
+        assert_eq!(errand, ("main".to_owned(), Ask::ReconnectNow));
+        assert_eq!(pressed.0.as_u16(), status);
+        assert!(pressed.1.contains(words), "{}", pressed.1);
+    }
+    assert!(stage.asked.try_recv().is_err(), "its own bot was not bothered");
+    // What the holder did not answer in time for the first byte follows later.
+    let began = tokio::time::Instant::now();
+    let response = stage.ask("POST", "/bots/main/qr", &[LOCAL, OWN], "").await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let errand = errands.recv().await.unwrap();
+    let mut body = response.into_body().into_data_stream();
+    assert!(piece(&mut body).await.unwrap().starts_with("Asked web.1"));
+    errand.answer.send(Answer::Silent).unwrap();
+    assert!(piece(&mut body).await.unwrap().starts_with("web.1 did not answer within 10 s."));
+    assert_eq!(piece(&mut body).await, None);
+
+    // A browser without the script goes back to the page once the holder has answered.
+    let form = [LOCAL, OWN, ("accept", "text/html")];
+    let (response, ()) = tokio::join!(stage.ask("POST", "/bots/main/qr", &form, ""), async {
+        errands.recv().await.unwrap().answer.send(Answer::Took).unwrap();
+    });
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    drop(errands);
+    let (status, body) = stage.post("/bots/main/qr", &[LOCAL, OWN], "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
 }

@@ -18,6 +18,8 @@ mod chaos;
 #[cfg(feature = "simulator")]
 mod chaos_short;
 #[cfg(feature = "simulator")]
+mod check_heroku;
+#[cfg(feature = "simulator")]
 mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
@@ -47,6 +49,8 @@ mod native_link;
 mod native_order;
 #[cfg(feature = "simulator")]
 mod native_store;
+#[cfg(feature = "simulator")]
+mod one_page;
 #[cfg(feature = "simulator")]
 mod original_kit;
 #[cfg(feature = "simulator")]

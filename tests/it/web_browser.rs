@@ -4,7 +4,7 @@ use blacksky::bot::handle::Request;
 use blacksky::link::LinkState;
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
-use blacksky::runtime::status::{DatabaseStatus, Disconnect, Qr, WarningKind};
+use blacksky::runtime::status::{DatabaseStatus, Disconnect, Holder, Qr, WarningKind};
 use chrono::TimeDelta;
 
 use crate::support::browser::{Browser, SOON};
@@ -74,6 +74,17 @@ fn park(site: &TestSite, why: Parked) {
     });
 }
 
+/// What the board says was said by web.1, and this is web.2.
+fn stand_by(site: &TestSite, qr_withheld: bool) {
+    site.board.update(|snapshot| snapshot.dyno = Some("web.2".into()));
+    site.board.bot("main", |bot| {
+        bot.holder = None;
+        let bot_of_holder = Box::new(bot.clone());
+        bot.holder = Some(Holder { dyno: Some("web.1".into()), bot: bot_of_holder, qr_withheld });
+        bot.state = LinkState::Standby;
+    });
+}
+
 async fn until_word(browser: &Browser, word: &str) {
     let what = format!("the page says {word}");
     eventually(&what, SOON, async || browser.text(".pill").await.as_deref() == Some(word)).await;
@@ -116,7 +127,7 @@ async fn a_bot_is_followed_live_from_pairing_to_open_to_backing_off() {
     browser
         .until(
             "the page says so",
-            "return document.querySelector('#toast').textContent === 'Asked to reconnect.'",
+            "return document.querySelector('#toast').textContent.trim() === 'The bot took the request.'",
         )
         .await;
 
@@ -214,11 +225,24 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
         snapshot.started_at = clock::now() - TimeDelta::hours(3);
     });
     type Scene = fn(&TestSite);
-    let scenes: [(&str, Scene); 6] = [
+    let scenes: [(&str, Scene); 9] = [
         ("pairing", |site| show_qr(site, 1)),
         ("open", open),
         ("backing-off", |site| back_off(site, TimeDelta::seconds(25))),
         ("parked", |site| park(site, Parked::ClientOutdated)),
+        ("standby-of-an-open-link", |site| {
+            open(site);
+            stand_by(site, false);
+        }),
+        ("standby-of-a-pairing", |site| {
+            show_qr(site, 1);
+            stand_by(site, false);
+        }),
+        ("standby-without-a-key", |site| {
+            show_qr(site, 1);
+            site.board.bot("main", |bot| bot.qr = None);
+            stand_by(site, true);
+        }),
         ("many", |site| {
             open(site);
             site.board.update(|snapshot| {

@@ -186,6 +186,7 @@ impl Driver {
                 let error = self.epoch.as_ref().and_then(|epoch| epoch.session.problem());
                 let problem = error.unwrap_or_else(<StoreError as Ailing>::slow).to_string();
                 tracing::error!(bot = %self.native.name, problem, "the database does not take writes: closing the link");
+                self.native.board.database_down(self.native.store.kind(), &problem);
                 self.told.problem = Some(problem);
                 self.told.disconnected(&cut(CutReason::Database));
                 Event::DatabaseDown
@@ -371,6 +372,7 @@ impl Driver {
         let asking = self.native.keeper.acquire(&self.native.bot.session);
         match tokio::time::timeout(DATABASE_DEADLINE, asking).await {
             Ok(Ok(kept)) => {
+                self.database_up();
                 tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
                 let session = self.native.store.session(&kept.lease);
                 self.epoch = Some(Epoch { kept, session, live: None });
@@ -378,6 +380,7 @@ impl Driver {
                 Event::Acquired
             }
             Ok(Err(StoreError::Held { owner, until })) => {
+                self.database_up();
                 if self.machine.state() != LinkState::Standby {
                     tracing::info!(%bot, %owner, "another dyno keeps the link: standing by");
                 }
@@ -417,7 +420,12 @@ impl Driver {
         if self.machine.state() != LinkState::WaitingForDatabase || !same {
             tracing::error!(bot = %self.native.name, problem, "the database does not answer: asking again");
         }
+        self.native.board.database_down(self.native.store.kind(), &problem);
         self.told.problem = Some(problem);
+    }
+
+    fn database_up(&self) {
+        self.native.board.database_up(self.native.store.kind(), self.native.store.warning());
     }
 
     async fn dial(&mut self) -> Option<Event> {

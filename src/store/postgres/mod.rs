@@ -11,6 +11,7 @@ mod lease;
 mod listen;
 mod pooler;
 mod problem;
+mod published;
 mod reseal;
 mod rows;
 

@@ -6,6 +6,7 @@
 
 mod copy;
 mod lease;
+mod published;
 mod reseal;
 mod rows;
 

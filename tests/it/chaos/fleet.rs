@@ -248,13 +248,16 @@ impl Fleet {
         None
     }
 
-    /// The state of the bot as the dyno's page has it.
+    /// The state of the bot in the dyno.
     pub async fn state(&self, dyno: &Dyno) -> String {
         let asking = async {
             let asked = self.http.get(format!("{}/status", dyno.url)).header("accept", "application/json");
             let answer = asked.timeout(Duration::from_secs(2)).send().await.ok()?.text().await.ok()?;
             let status: Value = serde_json::from_str(&answer).ok()?;
-            status["bots"]["main"]["state"].as_str().map(str::to_owned)
+            let bot = &status["bots"]["main"];
+            // A standby's page shows the state at its holder.
+            let state = if bot["dyno"]["role"] == "standby" { &bot["dyno"]["role"] } else { &bot["state"] };
+            state.as_str().map(str::to_owned)
         };
         asking.await.unwrap_or_else(|| "silent".to_owned())
     }

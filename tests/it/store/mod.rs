@@ -10,6 +10,7 @@ mod keeper;
 mod notices;
 mod postgres;
 mod postgres_problems;
+mod published;
 mod reseal;
 mod sealing;
 

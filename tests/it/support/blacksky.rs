@@ -161,10 +161,12 @@ impl Process {
         serde_json::from_str(&answer.text().await.ok()?).ok()
     }
 
-    /// The state of bot `main`.
+    /// The state of bot `main` in this process. "standby" although the page shows what its holder says.
     pub async fn state(&self) -> String {
         let status = self.status().await.unwrap_or_default();
-        status["bots"]["main"]["state"].as_str().unwrap_or_default().to_owned()
+        let bot = &status["bots"]["main"];
+        let state = if bot["dyno"]["role"] == "standby" { &bot["dyno"]["role"] } else { &bot["state"] };
+        state.as_str().unwrap_or_default().to_owned()
     }
 
     /// The payload of the QR on the page, if it shows one.

@@ -292,7 +292,11 @@ pub(crate) async fn status(url: &str) -> Option<Value> {
 
 /// The state of bot `main` in a `/status`.
 pub(crate) fn link_of(status: Option<Value>) -> String {
-    status.unwrap_or_default()["bots"]["main"]["state"].as_str().unwrap_or_default().to_owned()
+    let status = status.unwrap_or_default();
+    let bot = &status["bots"]["main"];
+    // A standby's page shows the state at its holder.
+    let state = if bot["dyno"]["role"] == "standby" { &bot["dyno"]["role"] } else { &bot["state"] };
+    state.as_str().unwrap_or_default().to_owned()
 }
 
 /// The task beside each dyno.

@@ -1,0 +1,316 @@
+//! What a good configuration still means on Heroku: `blacksky check --heroku`.
+//!
+//! The facts are Heroku's own limits. Whatever the loader refuses in any case (such as two `basic` dynos)
+//! is not repeated here.
+
+use super::{DatabaseLocation, Dyno, Loaded, Place, Problem, ProcessType, Source};
+
+/// Connections of `blacksky migrate`, which runs before each release while the old dynos still run.
+const MIGRATE: u32 = 3;
+
+/// What `check --heroku` finds.
+#[derive(Debug, Clone, Default)]
+pub struct Lints {
+    /// Errors and warnings.
+    pub problems: Vec<Problem>,
+    /// What to know; nothing is wrong.
+    pub notes: Vec<Note>,
+}
+
+/// Something to know about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The key.
+    pub key: &'static str,
+    /// One or two sentences.
+    pub text: String,
+}
+
+/// Looks at a configuration with Heroku's eyes.
+pub fn heroku(loaded: &Loaded) -> Lints {
+    let mut lints = Lints::default();
+    lints.process(loaded);
+    lints.database(loaded);
+    lints.connections(loaded);
+    lints.standby(loaded);
+    lints.secrets(loaded);
+    lints
+}
+
+impl Lints {
+    fn process(&mut self, loaded: &Loaded) {
+        let heroku = &loaded.config.heroku;
+        match (heroku.process, heroku.dyno) {
+            (ProcessType::Worker, dyno) => {
+                self.warn(
+                    loaded,
+                    "heroku.process",
+                    "heroku.process: a worker gets no requests, so it has no page, and its QR appears nowhere",
+                    "write \"web\"; or link the bot once as web and change it to worker afterwards",
+                );
+                if dyno == Dyno::Eco {
+                    let text = "An eco worker never falls asleep by itself, but it does with an idle eco web dyno \
+                                of the same app.";
+                    self.note("heroku.process", text);
+                }
+            }
+            (ProcessType::Web, Dyno::Eco) => self.warn(
+                loaded,
+                "heroku.dyno",
+                "heroku.dyno: an eco web dyno falls asleep after 30 minutes without a request, and the bot with it",
+                "write \"basic\", which never sleeps",
+            ),
+            (ProcessType::Web, _) => {}
+        }
+    }
+
+    fn database(&mut self, loaded: &Loaded) {
+        let config = &loaded.config;
+        let on_disk = match &config.database.location {
+            // The default file of a machine at home says nothing about the app.
+            DatabaseLocation::Sqlite(_) => {
+                config.database.allow_ephemeral || loaded.source("database.url") != Source::Default
+            }
+            DatabaseLocation::Postgres(_) | DatabaseLocation::Missing => false,
+        };
+        let key = if config.database.allow_ephemeral { "database.allow_ephemeral" } else { "database.url" };
+        if on_disk && config.heroku.quantity > 1 {
+            self.fail(
+                loaded,
+                key,
+                format!(
+                    "{key}: each of {} dynos would keep a SQLite file and a login of its own",
+                    config.heroku.quantity
+                ),
+                "use Heroku Postgres: remove this key, DATABASE_URL comes with the add-on",
+            );
+        } else if on_disk {
+            self.warn(
+                loaded,
+                key,
+                format!("{key}: the disk of a dyno is wiped every day, and the login with it"),
+                "use Heroku Postgres: remove this key, DATABASE_URL comes with the add-on",
+            );
+        }
+        let comes_with_postgres =
+            config.heroku.addons.iter().any(|addon| addon.starts_with("heroku-postgresql:"));
+        let is_set = matches!(config.database.location, DatabaseLocation::Postgres(_));
+        if !on_disk && !comes_with_postgres && !is_set {
+            self.warn(
+                loaded,
+                "heroku.addons",
+                "heroku.addons: there is no Heroku Postgres among them, so DATABASE_URL has to come from elsewhere",
+                "add \"heroku-postgresql:essential-0\"",
+            );
+        }
+    }
+
+    /// Old and new dynos run at once during a deploy and the daily restart.
+    fn connections(&mut self, loaded: &Loaded) {
+        let config = &loaded.config;
+        let Some((plan, limit)) = config.heroku.addons.iter().find_map(|addon| plan_limit(addon)) else {
+            return;
+        };
+        let (dynos, each) = (config.heroku.quantity, config.database.max_connections);
+        let running = dynos * each;
+        let deploying = 2 * running + MIGRATE;
+        let fitting = limit.saturating_sub(MIGRATE) / (2 * dynos);
+        let help = if fitting >= 2 {
+            format!("write max_connections = {fitting}, run fewer dynos, or take a larger plan")
+        } else {
+            "run fewer dynos or take a larger plan".to_owned()
+        };
+        let key = "database.max_connections";
+        if running > limit {
+            self.fail(
+                loaded,
+                key,
+                format!("{key}: {dynos} × {each} connections are more than the {limit} of {plan}"),
+                &help,
+            );
+        } else if deploying > limit {
+            self.warn(
+                loaded,
+                key,
+                format!(
+                    "{key}: during a deploy old and new dynos need {deploying} connections (2 × {dynos} × {each}, \
+                     and {MIGRATE} for migrate), and {plan} has {limit}"
+                ),
+                &help,
+            );
+        }
+    }
+
+    fn standby(&mut self, loaded: &Loaded) {
+        let config = &loaded.config;
+        let (quantity, ttl) = (config.heroku.quantity, config.lease.ttl);
+        let scales = !matches!(config.heroku.dyno, Dyno::Eco | Dyno::Basic);
+        if quantity > 1 {
+            let others = if quantity == 2 { "the other stands" } else { "the others stand" };
+            self.note(
+                "heroku.quantity",
+                format!(
+                    "Of {quantity} dynos one holds each link and {others} by: the same page, no second link. When the \
+                     holder stops, another takes over at once; when it dies, within {ttl} (lease.ttl) and a second."
+                ),
+            );
+        } else if scales {
+            let text =
+                "One dyno has no standby: quantity = 2 adds one that takes over when it stops or dies.";
+            self.note("heroku.quantity", text);
+        } else {
+            self.note(
+                "heroku.dyno",
+                format!(
+                    "Heroku runs one {} dyno per process type, so there is no standby; \
+                     dyno = \"standard-1x\" and quantity = 2 give one.",
+                    config.heroku.dyno
+                ),
+            );
+        }
+        if scales && config.heroku.process == ProcessType::Web {
+            let text = "Preboot (heroku features:enable preboot) runs old and new dynos together for about three \
+                        minutes: the new ones stand by meanwhile, and take over when the old ones stop.";
+            self.note("heroku.dyno", text);
+        }
+    }
+
+    fn secrets(&mut self, loaded: &Loaded) {
+        let config = &loaded.config;
+        let missing: Vec<&str> = [
+            ("BLACKSKY_SECRET_KEY", config.database.secret_key.is_none()),
+            ("BLACKSKY_ADMIN_TOKEN", config.web.admin_token.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_missing)| is_missing.then_some(name))
+        .collect();
+        if missing.is_empty() {
+            return;
+        }
+        let several = if config.heroku.quantity > 1 {
+            " Without the key only the holder's own page can show the QR."
+        } else {
+            ""
+        };
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        self.note(
+            "database.secret_key",
+            format!(
+                "{} {verb} not set here. A new app gets both from app.json; an existing one needs \
+                 heroku config:set NAME=$(openssl rand -hex 32).{several}",
+                missing.join(" and ")
+            ),
+        );
+    }
+
+    fn warn(&mut self, loaded: &Loaded, key: &str, what: impl Into<String>, help: &str) {
+        self.problems.push(Problem::warning(place(loaded, key), key, what, Some(help.to_owned())));
+    }
+
+    fn fail(&mut self, loaded: &Loaded, key: &str, what: impl Into<String>, help: &str) {
+        self.problems.push(Problem::error(place(loaded, key), key, what, Some(help.to_owned())));
+    }
+
+    fn note(&mut self, key: &'static str, text: impl Into<String>) {
+        self.notes.push(Note { key, text: text.into() });
+    }
+}
+
+/// Connections that a plan allows, as far as they are known.
+fn plan_limit(addon: &str) -> Option<(&str, u32)> {
+    let plan = addon.strip_prefix("heroku-postgresql:")?;
+    match plan {
+        "essential-0" | "essential-1" => Some((plan, 20)),
+        "essential-2" => Some((plan, 40)),
+        _ => None,
+    }
+}
+
+fn place(loaded: &Loaded, key: &str) -> Place {
+    match loaded.source(key) {
+        Source::Default => Place::File,
+        Source::File { line, column } => Place::Position { line, column },
+        Source::Env { variable } => Place::Variable(variable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, NoEnvironment};
+
+    fn lints(file: &str) -> Lints {
+        let loaded = Config::parse(Path::new("blacksky.toml"), file.as_bytes().to_vec(), &NoEnvironment);
+        heroku(&loaded.expect("a good file"))
+    }
+
+    fn keys(lints: &Lints) -> Vec<(bool, &str)> {
+        lints.problems.iter().map(|problem| (problem.is_warning, problem.key.as_str())).collect()
+    }
+
+    fn noted(lints: &Lints, words: &str) -> bool {
+        lints.notes.iter().any(|note| note.text.contains(words))
+    }
+
+    #[test]
+    fn the_default_is_good_and_says_how_to_get_a_standby() {
+        let lints = lints("");
+        assert_eq!(keys(&lints), []);
+        assert!(noted(&lints, "one basic dyno per process type"), "{lints:?}");
+        assert!(noted(&lints, "BLACKSKY_SECRET_KEY and BLACKSKY_ADMIN_TOKEN are not set here"));
+        assert!(!noted(&lints, "Preboot"));
+    }
+
+    #[test]
+    fn two_dynos_fit_essential_0_and_are_explained() {
+        let lints = lints("[heroku]\ndyno = \"standard-1x\"\nquantity = 2\n[lease]\nttl = \"20s\"\n");
+        assert_eq!(keys(&lints), []);
+        assert!(noted(&lints, "the other stands by") && noted(&lints, "within 20s"), "{lints:?}");
+        assert!(noted(&lints, "Preboot"));
+        assert!(noted(&lints, "only the holder's own page"));
+    }
+
+    #[test]
+    fn dynos_times_connections_are_held_against_the_plan_also_during_a_deploy() {
+        let file = |dynos: u32, each: u32, plan: &str| {
+            format!(
+                "[heroku]\ndyno = \"standard-1x\"\nquantity = {dynos}\naddons = [\"heroku-postgresql:{plan}\"]\n\
+                 [database]\nmax_connections = {each}\n"
+            )
+        };
+        let key = "database.max_connections";
+        for (dynos, each, plan, expected) in [
+            (2, 4, "essential-0", vec![]),
+            (3, 4, "essential-0", vec![(true, key)]),
+            (5, 4, "essential-1", vec![(true, key)]),
+            (6, 4, "essential-0", vec![(false, key)]),
+            (3, 4, "essential-2", vec![]),
+            (9, 20, "standard-0", vec![]),
+        ] {
+            assert_eq!(keys(&lints(&file(dynos, each, plan))), expected, "{dynos} × {each} on {plan}");
+        }
+        let problem = lints(&file(3, 4, "essential-0")).problems.remove(0);
+        assert!(problem.what.contains("27 connections (2 × 3 × 4, and 3 for migrate)"), "{}", problem.what);
+        assert!(
+            problem.help.as_deref().is_some_and(|help| help.contains("max_connections = 2")),
+            "{problem:?}"
+        );
+        assert_eq!(problem.position(), Some((6, 19)), "where the file says it");
+    }
+
+    #[test]
+    fn what_sleeps_or_forgets_is_told() {
+        assert_eq!(keys(&lints("[heroku]\ndyno = \"eco\"\n")), [(true, "heroku.dyno")]);
+        let worker = lints("[heroku]\nprocess = \"worker\"\ndyno = \"eco\"\n");
+        assert_eq!(keys(&worker), [(true, "heroku.process")]);
+        assert!(noted(&worker, "never falls asleep by itself"));
+        let on_disk = "[database]\nallow_ephemeral = true\n";
+        assert_eq!(keys(&lints(on_disk)), [(true, "database.allow_ephemeral")]);
+        let two = format!("[heroku]\ndyno = \"standard-1x\"\nquantity = 2\n{on_disk}");
+        assert_eq!(keys(&lints(&two)), [(false, "database.allow_ephemeral")]);
+        assert_eq!(keys(&lints("[database]\nurl = \"sqlite:bot.db\"\n")), [(true, "database.url")]);
+        assert_eq!(keys(&lints("[heroku]\naddons = []\n")), [(true, "heroku.addons")]);
+    }
+}
