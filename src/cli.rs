@@ -36,6 +36,9 @@ pub enum Command {
     /// Messages to a webhook when a bot needs somebody
     #[command(subcommand)]
     Alerts(Alerts),
+    /// Sessions in the database: list, show, back up, restore, forget
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// The simulated WhatsApp server with its HTTP control API
     Sim(Sim),
     /// Simulator, bot and page in one process, narrated
@@ -78,6 +81,57 @@ pub struct Gen {
     /// Overwrite files that were edited by hand
     #[arg(long)]
     pub force: bool,
+}
+
+/// The subcommands of `session`; each has a file of its name under `commands/session/`.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// All sessions: who holds them, their size, their last backup
+    List(Json),
+    /// One session: generations and backups
+    Show(SessionName),
+    /// Take a backup now, whether or not the bot runs
+    Backup(SessionName),
+    /// Make a backup the session again; the bot must be stopped
+    Restore(Restore),
+    /// End a session: it is archived, and the bot pairs anew
+    Forget(Forget),
+}
+
+#[derive(Debug, Args)]
+pub struct SessionName {
+    /// Name of a bot, or a session id
+    pub name: String,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Name of a bot, or a session id
+    pub name: String,
+    /// Number of the backup, or "latest"
+    #[arg(long, default_value = "latest", value_name = "ID")]
+    pub from: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// Name of a bot, or a session id
+    pub name: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod migrate;
 pub mod output;
 mod run;
 mod schema;
+mod session;
 mod sim;
 mod status;
 
@@ -30,6 +31,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Status(args) => status::run(&cli, args),
         Command::Alerts(args) => alerts::run(&cli, args),
+        Command::Session(command) => session::run(&cli, command),
         Command::Sim(args) => sim::run(args),
         #[cfg(feature = "simulator")]
         Command::Demo => demo::run(&cli),

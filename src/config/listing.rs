@@ -51,6 +51,7 @@ impl Config {
         for (name, bot) in &self.bots {
             bot.list(&format!("bots.{name}"), &mut listing);
         }
+        self.backup.list(&mut listing);
         self.backoff.list(&mut listing);
         self.heartbeat.list(&mut listing);
         self.lease.list(&mut listing);

@@ -7,6 +7,7 @@
 mod alerts;
 mod app;
 mod backoff;
+mod backup;
 mod bots;
 mod commands;
 mod database;
@@ -37,6 +38,7 @@ use toml::de::DeTable;
 pub use alerts::{AlertFormat, AlertKind, Alerts};
 pub use app::App;
 pub use backoff::Backoff;
+pub use backup::{Backup, Keep};
 pub use bots::{Bot, WaVersion};
 pub use commands::{Commands, Reply};
 pub use database::{Database, DatabaseLocation, Tls};
@@ -62,6 +64,7 @@ pub struct Config {
     pub database: Database,
     /// Bots by name.
     pub bots: BTreeMap<String, Bot>,
+    pub backup: Backup,
     pub backoff: Backoff,
     pub heartbeat: Heartbeat,
     pub lease: Lease,
@@ -103,6 +106,7 @@ pub(crate) struct File {
     /// The bots by name: 1 to 31 small letters and digits, beginning with a letter. Without any there
     /// is one, `main`.
     bots: BTreeMap<BotName, bots::BotLayer>,
+    backup: backup::BackupLayer,
     backoff: backoff::BackoffLayer,
     heartbeat: heartbeat::HeartbeatLayer,
     lease: lease::LeaseLayer,
@@ -112,8 +116,8 @@ pub(crate) struct File {
 }
 
 /// The sections in the order of the reference.
-pub(crate) const SECTIONS: [&str; 10] =
-    ["app", "heroku", "database", "bots", "backoff", "heartbeat", "lease", "web", "alerts", "log"];
+pub(crate) const SECTIONS: [&str; 11] =
+    ["app", "heroku", "database", "bots", "backup", "backoff", "heartbeat", "lease", "web", "alerts", "log"];
 
 impl Config {
     /// Reads the file and the Config Vars. All problems come at once; none of them holds a secret.
@@ -157,6 +161,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
     let heroku = heroku::HerokuLayer::read(reader.section(root, "heroku"));
     let database = database::DatabaseLayer::read(reader.section(root, "database"));
     let bots = bots::read(reader.section(root, "bots"));
+    let backup = backup::BackupLayer::read(reader.section(root, "backup"));
     let backoff = backoff::BackoffLayer::read(reader.section(root, "backoff"));
     let heartbeat = heartbeat::HeartbeatLayer::read(reader.section(root, "heartbeat"));
     let lease = lease::LeaseLayer::read(reader.section(root, "lease"));
@@ -170,6 +175,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         heroku: heroku.resolve(&mut reader),
         database: database.resolve(platform.dyno.is_some(), &mut reader),
         bots: bots::resolve(bots, &mut reader),
+        backup: backup.resolve(),
         backoff: backoff.resolve(&mut reader),
         heartbeat: heartbeat.resolve(),
         lease: lease.resolve(&mut reader),

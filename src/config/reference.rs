@@ -37,7 +37,7 @@ pub fn text() -> String {
         let table = if section == "bots" { "bots.NAME" } else { section };
         // Writing to a String cannot fail.
         let _ = write!(text, "\n## `[{table}]`\n\n{}\n", paragraph(about.unwrap_or_default()));
-        for key in keys.iter().filter(|key| key.section == table) {
+        for key in keys.iter().filter(|key| key.is_in(table)) {
             key_entry(&mut text, key, &defaults);
         }
     }

@@ -31,6 +31,11 @@ impl Key {
         format!("{}.{}", self.section, self.name)
     }
 
+    /// Whether it is in this table or in one inside of it.
+    pub fn is_in(&self, table: &str) -> bool {
+        self.section.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// `commands` is a table and has no Config Var.
     pub fn has_variable(&self) -> bool {
         self.schema.get("type").and_then(Value::as_str) != Some("object")
@@ -42,14 +47,12 @@ pub fn schema() -> Value {
     let mut schema = bare();
     let defaults = defaults();
     for (section, properties) in sections_mut(&mut schema) {
-        for (name, key) in properties.iter_mut() {
+        each_key(&section, properties, &mut |section, name, key| {
             let default = defaults.get(&format!("{section}.{name}"));
-            if let (Some(key), Some(default)) = (key.as_object_mut(), default)
-                && !default.is_null()
-            {
+            if let Some(default) = default.filter(|default| !default.is_null()) {
                 key.insert("default".to_owned(), default.clone());
             }
-        }
+        });
     }
     schema
 }
@@ -83,13 +86,31 @@ pub fn keys() -> Vec<Key> {
     let mut schema = bare();
     let mut keys = Vec::new();
     for (section, properties) in sections_mut(&mut schema) {
-        for (name, key) in properties.iter() {
-            if let Some(key) = key.as_object() {
-                keys.push(Key { section: section.clone(), name: name.clone(), schema: key.clone() });
-            }
-        }
+        each_key(&section, properties, &mut |section, name, key| {
+            keys.push(Key { section: section.to_owned(), name: name.to_owned(), schema: key.clone() });
+        });
     }
     keys
+}
+
+/// Calls `then` with the table, the name and the schema of every key, those of tables inside included.
+/// Every key is optional there, which the derive cannot know of our own `Setting`.
+fn each_key(
+    table: &str,
+    properties: &mut Map<String, Value>,
+    then: &mut dyn FnMut(&str, &str, &mut Map<String, Value>),
+) {
+    for (name, key) in properties.iter_mut() {
+        let Some(key) = key.as_object_mut() else { continue };
+        if key.contains_key("properties") {
+            key.remove("required");
+            if let Some(inner) = key.get_mut("properties").and_then(Value::as_object_mut) {
+                each_key(&format!("{table}.{name}"), inner, then);
+            }
+        } else {
+            then(table, name, key);
+        }
+    }
 }
 
 /// The section in which a key of this name exists, when there is just one and it is not `here`.

@@ -19,6 +19,7 @@ use crate::link::LinkAddress;
 use crate::store::{Keeper, Owner, Resealer};
 use crate::web::{self, Site};
 
+pub mod backups;
 pub mod clock;
 mod database;
 mod dyno;
@@ -31,6 +32,7 @@ pub mod status;
 pub mod tasks;
 mod terminal;
 
+use backups::Backups;
 use status::{Board, Snapshot};
 use tasks::{Ended, Tasks};
 
@@ -207,6 +209,9 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
     }
     let lease = config::Lease { handover_wait: Period(dyno::handover_wait(&config)), ..config.lease };
     let mut bots = Tasks::new(stop.clone());
+    let sessions = config.bots.iter().map(|(name, bot)| (name.clone(), bot.session.clone())).collect();
+    let backups = Backups::new(store.clone(), config.backup, board.clone(), sessions);
+    bots.spawn("backups", backups.clone().run(stop.clone()));
     for (name, requests) in requests {
         let Some(bot) = config.bots.get(&name) else { continue };
         bots.spawn(
@@ -217,6 +222,7 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
                 backoff: config.backoff,
                 heartbeat: config.heartbeat,
                 lease,
+                backups: backups.clone(),
                 store: store.clone(),
                 keeper: keeper.clone(),
                 board: board.clone(),

@@ -104,6 +104,8 @@ pub struct BotStatus {
     pub messages_in: u64,
     /// Replies handed to WhatsApp by this process.
     pub messages_out: u64,
+    /// Copies of its session.
+    pub backup: BackupStatus,
     /// While `state` is standby: the dyno that holds the link, and what it says.
     #[serde(skip)]
     pub holder: Option<Holder>,
@@ -130,6 +132,28 @@ pub enum Role {
     Standby,
     /// Neither yet: it is starting or waits for the database.
     Waiting,
+}
+
+/// Copies of a session as the page shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BackupStatus {
+    /// The newest one.
+    pub last: Option<LastBackup>,
+    /// Why the last try took none; `None` when it went well.
+    pub problem: Option<String>,
+}
+
+/// The newest backup of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastBackup {
+    /// When it was taken.
+    pub taken_at: DateTime<Utc>,
+    /// When the session was last found to be the same.
+    pub checked_at: DateTime<Utc>,
+    /// Bytes it takes in the database.
+    pub bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
 }
 
 /// A QR payload. Secret: whoever scans it links the account.
@@ -223,6 +247,7 @@ impl BotStatus {
             messages_in: 0,
             messages_out: 0,
             holder: None,
+            backup: BackupStatus::default(),
         }
     }
 

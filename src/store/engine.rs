@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::backup::{BackupInfo, GenerationInfo, SessionInfo};
 use super::dyno::Dyno;
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
@@ -127,6 +128,37 @@ pub(super) trait Publishing {
     async fn answer_to(&self, id: i64) -> Result<Option<String>, StoreError>;
 }
 
+/// A backup to be written; its session and generation are those of the bond.
+#[derive(Debug)]
+pub(super) struct BackupRow {
+    /// Microseconds since 1970.
+    pub taken_at: i64,
+    pub digest: [u8; 32],
+    pub rows: u64,
+    pub value: Vec<u8>,
+}
+
+/// Backups, and what is known of sessions.
+#[async_trait]
+pub(super) trait Backups {
+    /// The backups of one session or of all, newest first.
+    async fn backups(&self, session: Option<&str>) -> Result<Vec<BackupInfo>, StoreError>;
+    /// When a backup was taken, and its sealed copy.
+    async fn backup_value(&self, session: &str, id: i64) -> Result<Option<(i64, Vec<u8>)>, StoreError>;
+    /// Writes one and gives its id.
+    async fn put_backup(&self, bond: &Bond, row: BackupRow) -> Result<i64, StoreError>;
+    /// Notes that the session was the same at this time.
+    async fn note_backup(&self, bond: &Bond, id: i64, checked_at: i64) -> Result<(), StoreError>;
+    /// Removes backups, whosever they are.
+    async fn drop_backups(&self, bond: &Bond, ids: &[i64]) -> Result<(), StoreError>;
+    /// All sessions, by id.
+    async fn sessions(&self) -> Result<Vec<SessionInfo>, StoreError>;
+    /// The generations of a session, newest first.
+    async fn generations(&self, session: &str) -> Result<Vec<GenerationInfo>, StoreError>;
+    /// Removes an archived generation with its rows and messages; the current one never.
+    async fn drop_generation(&self, bond: &Bond, id: i64) -> Result<(), StoreError>;
+}
+
 /// How long handled messages stay, so that a redelivered one is known.
 pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most handled messages one pruning removes.
@@ -134,7 +166,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 
 /// A database. Every write returns only once it is durable.
 #[async_trait]
-pub(super) trait Engine: Copying + Publishing + Debug + Send + Sync {
+pub(super) trait Engine: Backups + Copying + Publishing + Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);

@@ -13,8 +13,9 @@
 //! - [`SessionStore`] is whatsapp-rust's `Backend`, and holds the inbox.
 //!
 //! Inside: `engine` is what a database must do, `postgres` and `sqlite` do it, `sealed` seals and
-//! opens what goes through it, `whatsapp` and `inbox` give it meaning, `copy` takes a session as a whole.
+//! opens what goes through it, `whatsapp` and `inbox` give it meaning, `copy` takes a session as a whole, `backup` keeps copies.
 
+mod backup;
 mod boottime;
 mod copy;
 mod dyno;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use backup::{Backed, BackupInfo, GenerationInfo, Holder, SessionInfo};
 pub use copy::{DecodeError, Digest, Header, SessionCopy};
 pub use dyno::Dyno;
 pub use export::{EnvelopeError, Export, ExportError, ExportKey, FileError, NewFile, SealedExport};

@@ -14,7 +14,7 @@ use super::qr;
 use super::router::SET_TOKEN;
 use super::words::{Tone, Words, words};
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, Role, Snapshot, Warning};
+use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, LastBackup, Role, Snapshot, Warning};
 
 const STYLE: &str = include_str!("../../templates/page.css");
 const SCRIPT: &str = include_str!("../../templates/page.js");
@@ -181,6 +181,15 @@ fn grouped(count: &u64) -> String {
     text
 }
 
+/// A count of bytes: 12.3 KB.
+fn size_text(bytes: &u64) -> String {
+    match *bytes {
+        bytes @ 0..1024 => format!("{bytes} B"),
+        bytes @ 1024..1_048_576 => format!("{:.1} KB", bytes as f64 / 1024.0),
+        bytes => format!("{:.1} MB", bytes as f64 / 1_048_576.0),
+    }
+}
+
 /// A length of time in its two largest units; the script's `span` writes the same.
 fn span_text(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
@@ -237,6 +246,7 @@ struct BotCard<'a> {
     open: Option<Moment>,
     next: Option<Moment>,
     last: Option<(&'a Disconnect, Moment)>,
+    backup: Option<(&'a LastBackup, Moment)>,
     pairing: Pairing,
     /// Which dyno holds the link, and what this one does meanwhile.
     place: Option<String>,
@@ -287,6 +297,7 @@ impl<'a> BotCard<'a> {
                 pairing => pairing,
             },
             place,
+            backup: bot.backup.last.as_ref().map(|last| (last, Moment::past(last.taken_at, now))),
             bot,
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::link::LinkState;
 use crate::runtime::status::{
-    BotStatus, DatabaseStatus, Disconnect, Memory, Role, SealingStatus, Snapshot, WarningKind,
+    BotStatus, DatabaseStatus, Disconnect, LastBackup, Memory, Role, SealingStatus, Snapshot, WarningKind,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -72,6 +72,10 @@ pub struct BotReport {
     pub messages_in: u64,
     /// Replies sent by this process.
     pub messages_out: u64,
+    /// The newest copy of the session.
+    pub last_backup: Option<LastBackup>,
+    /// Why the last try to take one failed.
+    pub backup_problem: Option<String>,
 }
 
 /// One warning of a [`BotReport`].
@@ -162,6 +166,8 @@ fn bot_report(bot: &BotStatus, own: Option<&str>, now: DateTime<Utc>) -> BotRepo
         reconnects: bot.reconnects,
         messages_in: bot.messages_in,
         messages_out: bot.messages_out,
+        last_backup: bot.backup.last.clone(),
+        backup_problem: bot.backup.problem.clone(),
     }
 }
 

@@ -60,6 +60,8 @@ mod restarts;
 #[cfg(feature = "simulator")]
 mod secret_key;
 #[cfg(feature = "simulator")]
+mod session_backups;
+#[cfg(feature = "simulator")]
 mod sim_command;
 #[cfg(feature = "simulator")]
 mod sim_faults;

@@ -22,6 +22,7 @@ use crate::link::machine::{Action, Event, Machine};
 use crate::link::policy::{Ending, Reaction};
 use crate::link::transport::{CutReason, End};
 use crate::link::{LinkState, Parked, advice};
+use crate::runtime::backups::Held;
 use crate::runtime::clock;
 use crate::runtime::status::WarningKind;
 use crate::store::{Kept, Notices, SessionStore, StoreError};
@@ -40,6 +41,7 @@ struct Epoch {
     kept: Kept,
     session: SessionStore,
     live: Option<Live>,
+    _backed_up: Held,
 }
 
 /// Something that woke the driver.
@@ -375,7 +377,8 @@ impl Driver {
                 self.database_up();
                 tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
                 let session = self.native.store.session(&kept.lease);
-                self.epoch = Some(Epoch { kept, session, live: None });
+                let _backed_up = self.native.backups.hold(&bot, &kept.lease);
+                self.epoch = Some(Epoch { kept, session, live: None, _backed_up });
                 (self.told.problem, self.told.holder) = (None, None);
                 Event::Acquired
             }
@@ -545,6 +548,8 @@ impl Driver {
         let outcome = self.release(&epoch.kept).await;
         let ms = began.elapsed().as_millis();
         tracing::info!(bot, step = "lease", outcome, duration_ms = ms, "stopping");
+        // After the release: a ready successor opens the link meanwhile.
+        self.native.backups.last(bot, &epoch.kept.lease.session).await;
     }
 }
 

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use super::handle::Request;
 use crate::config;
 use crate::link::LinkAddress;
+use crate::runtime::backups::Backups;
 use crate::runtime::status::Board;
 use crate::store::{Keeper, Store};
 
@@ -48,6 +49,8 @@ pub struct Native {
     pub heartbeat: config::Heartbeat,
     /// How often a held lease is asked for, and how long the link waits for a successor at the end.
     pub lease: config::Lease,
+    /// Copies its session while the lease is held, and once more when it stops.
+    pub backups: Backups,
     /// Where its session lives; migrated.
     pub store: Store,
     /// Keeps the leases of this dyno; somebody else runs it.

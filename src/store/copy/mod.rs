@@ -66,6 +66,13 @@ impl fmt::Debug for CopyRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
 
+impl Digest {
+    /// A stored one. Other bytes are the digest of nothing: what they belong to counts as changed.
+    pub(super) fn of_stored(bytes: &[u8]) -> Self {
+        Self(bytes.try_into().unwrap_or_default())
+    }
+}
+
 /// Without what is in it, which belongs in no log.
 impl fmt::Debug for SessionCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

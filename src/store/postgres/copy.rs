@@ -15,7 +15,7 @@ use crate::store::engine::{Bond, Copying, InboxRow, RawCopy};
 use crate::store::kind::{Row, SET_ASIDE};
 
 /// For all of it.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 /// One statement; a large session is read by a single one.
 const TIMEOUT: &str = "60s";
 /// Rows one statement writes.
@@ -56,7 +56,7 @@ const PUT_INBOX: &str = "
 
 impl Postgres {
     /// A connection for work that takes long.
-    async fn apart(&self) -> Result<PgConnection, StoreError> {
+    pub(super) async fn apart(&self) -> Result<PgConnection, StoreError> {
         connections::one(&self.options, TIMEOUT).await
     }
 

@@ -4,6 +4,7 @@
 //! expression `fence`, which locks the session's row with the epoch of the writer `FOR KEY SHARE`:
 //! a take-over, which changes the epoch, waits for it, and finds no such row fenced off.
 
+mod backup;
 mod connections;
 mod copy;
 mod dyno;

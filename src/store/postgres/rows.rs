@@ -337,7 +337,7 @@ impl Postgres {
 }
 
 /// The row of a write whose fence held.
-fn passed(rows: Vec<PgRow>) -> Result<PgRow, StoreError> {
+pub(super) fn passed(rows: Vec<PgRow>) -> Result<PgRow, StoreError> {
     let row = rows.into_iter().next().ok_or(StoreError::Fenced)?;
     if column::<i64>(&row, 0)? == 0 { Err(StoreError::Fenced) } else { Ok(row) }
 }

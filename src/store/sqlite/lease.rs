@@ -63,8 +63,13 @@ impl Sqlite {
         })
     }
 
+    /// The file whose lock is the lease.
+    pub(super) fn lease_file(&self, session: &str) -> std::path::PathBuf {
+        self.beside(&format!(".{session}.lease"))
+    }
+
     async fn lock(&self, session: &str) -> Result<std::fs::File, StoreError> {
-        let path = self.beside(&format!(".{session}.lease"));
+        let path = self.lease_file(session);
         let file = private().open(&path).map_err(|error| file_problem(&path, "opened", &error))?;
         match file.try_lock() {
             Ok(()) => Ok(file),

@@ -4,6 +4,7 @@
 //! process, so nobody waits after a crash. The epoch is kept in the session's row all the same, and
 //! every write checks it in its own transaction.
 
+mod backup;
 mod copy;
 mod lease;
 mod published;

@@ -36,7 +36,9 @@ async fn migrating_twice_changes_nothing(bench: &Bench) {
 }
 
 async fn two_migrations_at_once_are_safe(bench: &Bench) {
-    for table in ["session", "generation", "session_row", "inbox", "dyno", "status", "control", "migration"] {
+    for table in
+        ["session", "generation", "session_row", "inbox", "dyno", "status", "control", "backup", "migration"]
+    {
         bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;
     }
     let (first, second) = (bench.open().await, bench.open().await);

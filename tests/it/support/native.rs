@@ -6,9 +6,11 @@ use std::time::Duration;
 use blacksky::bot::handle::{BotHandle, Request};
 use blacksky::bot::native::{self, Native};
 use blacksky::config::{
-    Backoff, Bot, Commands, Database, DatabaseLocation, Heartbeat, Lease, Period, Reply, Secret, Tls,
+    Backoff, Backup, Bot, Commands, Database, DatabaseLocation, Heartbeat, Keep, Lease, Period, Reply,
+    Secret, Size, Tls,
 };
 use blacksky::link::{LinkAddress, LinkState};
+use blacksky::runtime::backups::Backups;
 use blacksky::runtime::clock;
 use blacksky::runtime::status::{Board, BotStatus, Snapshot};
 use blacksky::sim::Server;
@@ -29,6 +31,7 @@ pub struct Setup {
     pub backoff: Backoff,
     pub heartbeat: Heartbeat,
     pub lease: Lease,
+    pub backup: Backup,
 }
 
 impl Default for Setup {
@@ -44,6 +47,11 @@ impl Default for Setup {
                 reset_after: period(30_000),
             },
             heartbeat: Heartbeat { period: period(1_000), deadline: period(1_000) },
+            backup: Backup {
+                interval: Period::seconds(300),
+                keep: Keep { recent: 12, hourly: 24, daily: 7 },
+                max_size: Size::megabytes(200),
+            },
             lease: Lease { ttl: period(6_000), renew: period(1_000), handover_wait: period(0) },
         }
     }
@@ -137,6 +145,7 @@ impl NativeBot {
             backoff: setup.backoff,
             heartbeat: setup.heartbeat,
             lease: setup.lease,
+            backups: Backups::new(store.clone(), setup.backup, board.clone(), Default::default()),
             store: store.clone(),
             keeper: keeper.clone(),
             board: board.clone(),
