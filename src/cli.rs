@@ -36,7 +36,7 @@ pub enum Command {
     /// Messages to a webhook when a bot needs somebody
     #[command(subcommand)]
     Alerts(Alerts),
-    /// Sessions in the database: list, show, back up, restore, forget
+    /// Sessions in the database: list, show, back up, restore, export, import, forget
     #[command(subcommand)]
     Session(SessionCommand),
     /// The simulated WhatsApp server with its HTTP control API
@@ -94,6 +94,10 @@ pub enum SessionCommand {
     Backup(SessionName),
     /// Make a backup the session again; the bot must be stopped
     Restore(Restore),
+    /// Write a session to one file under a passphrase, for another app or another kind of database
+    Export(Export),
+    /// Make an export a session of this database; the bot must be stopped
+    Import(Import),
     /// End a session: it is archived, and the bot pairs anew
     Forget(Forget),
 }
@@ -117,6 +121,48 @@ pub struct Restore {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Name of a bot, or a session id
+    pub name: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Take a copy although a bot may be running
+    #[arg(long)]
+    pub copy: bool,
+    /// Overwrite the file
+    #[arg(long)]
+    pub force: bool,
+    /// Take the passphrase from this variable; else it is asked for, or read from standard input
+    #[arg(long, value_name = "VAR")]
+    pub passphrase_env: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The file to read
+    pub file: PathBuf,
+    /// Name of the bot, or session id, it is to become; that of the export if not given
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Put it in the place of a session that is linked, which is backed up and archived
+    #[arg(long)]
+    pub replace: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Take the passphrase from this variable; else it is asked for, or read from standard input
+    #[arg(long, value_name = "VAR")]
+    pub passphrase_env: Option<String>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,

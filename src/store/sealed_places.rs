@@ -27,7 +27,6 @@ pub(super) enum OwnerColumn {
     /// By its column `generation`.
     Generation,
     /// By its column `session`.
-    #[allow(dead_code, reason = "for the table of backups")]
     Session,
 }
 
@@ -41,7 +40,6 @@ pub(super) enum PartKind {
     /// `bytea`.
     Bytes,
     /// `text`.
-    #[allow(dead_code, reason = "for the table of backups")]
     Text,
 }
 
@@ -117,6 +115,21 @@ pub(super) const SEALED_PLACES: &[SealedPlace] = &[
             [_, Part::Bytes(chat), Part::Bytes(sender), Part::Bytes(id)] => {
                 let [chat, sender, id] = [chat, sender, id].map(|part| std::str::from_utf8(part).ok());
                 Some((super::inbox::INBOX, Name::triple(chat?, sender?, id?)))
+            }
+            _ => None,
+        },
+    },
+    SealedPlace {
+        table: "backup",
+        value: "value",
+        key: &[("session", PartKind::Text), ("taken_at", PartKind::Big)],
+        owner: OwnerColumn::Session,
+        except: None,
+        // Some have megabytes.
+        batch: 1,
+        bound: |key| match key {
+            [_, Part::Number(taken_at)] => {
+                Some((super::backup::BACKUP, super::backup::name_of_micros(*taken_at)))
             }
             _ => None,
         },

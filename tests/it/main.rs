@@ -62,6 +62,8 @@ mod secret_key;
 #[cfg(feature = "simulator")]
 mod session_backups;
 #[cfg(feature = "simulator")]
+mod session_export;
+#[cfg(feature = "simulator")]
 mod sim_command;
 #[cfg(feature = "simulator")]
 mod sim_faults;

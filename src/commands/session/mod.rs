@@ -1,8 +1,11 @@
-//! `blacksky session …`: what the database knows of the sessions, backups, restore, forget.
+//! `blacksky session …`: what the database knows of the sessions, backups, restore, export, import, forget.
 
 mod backup;
+mod export;
 mod forget;
+mod import;
 mod list;
+mod passphrase;
 mod restore;
 mod show;
 mod writing;
@@ -28,6 +31,8 @@ pub(super) fn run(cli: &Cli, command: &SessionCommand) -> Result<Exit, Failure> 
             SessionCommand::Show(args) => show::run(&store, &config, args).await,
             SessionCommand::Backup(args) => backup::run(&store, &config, args).await,
             SessionCommand::Restore(args) => restore::run(&store, &config, args).await,
+            SessionCommand::Export(args) => export::run(&store, &config, args).await,
+            SessionCommand::Import(args) => import::run(&store, &config, args).await,
             SessionCommand::Forget(args) => forget::run(&store, &config, args).await,
         };
         store.close().await;

@@ -56,7 +56,7 @@ pub(super) async fn run(store: &Store, config: &Config, args: &cli::Restore) -> 
 }
 
 /// Takes a fresh backup, then writes the copy as a new generation.
-async fn replace(
+pub(super) async fn replace(
     store: &Store,
     config: &Config,
     writing: &Writing,

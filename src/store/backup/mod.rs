@@ -16,7 +16,7 @@ use super::{Lease, Store, StoreError};
 use crate::config::{self, WaVersion};
 
 /// The kind under which backups are sealed; no row of a session has it.
-const BACKUP: i16 = -1;
+pub(super) const BACKUP: i16 = -1;
 /// Archived generations that stay whatever their age.
 const KEEP_GENERATIONS: usize = 3;
 /// Any archived generation stays this long.
@@ -227,7 +227,12 @@ impl Store {
 
 /// The name under which a backup is sealed.
 fn name_of(taken_at: DateTime<Utc>) -> Name {
-    Name::of(taken_at.timestamp_micros().to_be_bytes())
+    name_of_micros(taken_at.timestamp_micros())
+}
+
+/// The same for a time as it is stored.
+pub(super) fn name_of_micros(taken_at: i64) -> Name {
+    Name::of(taken_at.to_be_bytes())
 }
 
 /// One generation that may go: archived for longer than [`KEEP_ARCHIVED`] and not among the last

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blacksky::store::{InboxMessage, Resealer, Store};
+use blacksky::config;
+use blacksky::store::{Backed, InboxMessage, Resealer, Store};
 use bytes::Bytes;
 use chrono::DateTime;
 use wacore::store::traits::{DeviceStore, SignalStore};
@@ -54,7 +55,20 @@ async fn fill(store: &Store) {
             session.archive().await.expect("archives");
         }
     }
+    // A backup is of a linked device.
+    let mut device = store.session(&held).load().await.expect("loads").expect("is there");
+    device.pn = Some("15550001@s.whatsapp.net".parse().expect("an address"));
+    store.session(&held).save(&device).await.expect("writes");
+    let backed = store.back_up("main", Some(&held), &backups()).await.expect("backs up");
+    assert!(matches!(backed, Backed::Written(_)), "{backed:?}");
     store.release(&held).await.expect("releases");
+}
+
+fn backups() -> config::Backup {
+    config::Config::parse(std::path::Path::new("blacksky.toml"), Vec::new(), &config::NoEnvironment)
+        .expect("the defaults are good")
+        .config
+        .backup
 }
 
 /// Values that are plain or sealed under another key than those written with `key`.
@@ -64,14 +78,15 @@ async fn foreign_to(bench: &Bench, key: &str) -> u64 {
     let held = store.acquire("probe", &owner("probe"), TTL).await.expect("wins");
     store.session(&held).put_session(&peer(0), b"x").await.expect("writes");
     let mut foreign = 0;
-    for table in ["session_row", "inbox"] {
+    for table in ["session_row", "inbox", "backup"] {
         let (nine, probe) = if bench.file().is_some() {
             ("substr(value, 1, 9)", "SELECT substr(r.value, 1, 9)")
         } else {
             ("substring(value FROM 1 FOR 9)", "SELECT substring(r.value FROM 1 FOR 9)")
         };
+        let column = if table == "backup" { "taken_at" } else { "at" };
         let sql = format!(
-            "UPDATE {{}}{table} SET at = at WHERE {nine} <> ({probe} FROM {{}}session_row AS r \
+            "UPDATE {{}}{table} SET {column} = {column} WHERE {nine} <> ({probe} FROM {{}}session_row AS r \
              JOIN {{}}generation AS g ON g.id = r.generation WHERE g.session = 'probe')"
         );
         foreign += bench.meddle(&sql).await;
@@ -134,6 +149,8 @@ async fn a_new_key_reaches_every_value_while_the_session_is_written(bench: &Benc
         assert_eq!(found.as_deref(), Some(expected.as_bytes()), "{n}");
     }
     assert_eq!(session.unhandled(10).await.expect("reads"), (0..5).map(message).collect::<Vec<_>>());
+    let backup = store.backups(Some("main")).await.expect("lists")[0].id;
+    assert!(store.backup("main", backup).await.expect("opens under the new key").is_linked());
 }
 
 async fn what_was_stored_before_there_was_a_key_is_sealed(bench: &Bench) {
