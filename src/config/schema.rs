@@ -93,13 +93,12 @@ pub fn keys() -> Vec<Key> {
     keys
 }
 
+/// Takes table, name and schema of a key.
+type EachKey<'a> = dyn FnMut(&str, &str, &mut Map<String, Value>) + 'a;
+
 /// Calls `then` with the table, the name and the schema of every key, those of tables inside included.
 /// Every key is optional there, which the derive cannot know of our own `Setting`.
-fn each_key(
-    table: &str,
-    properties: &mut Map<String, Value>,
-    then: &mut dyn FnMut(&str, &str, &mut Map<String, Value>),
-) {
+fn each_key(table: &str, properties: &mut Map<String, Value>, then: &mut EachKey<'_>) {
     for (name, key) in properties.iter_mut() {
         let Some(key) = key.as_object_mut() else { continue };
         if key.contains_key("properties") {

@@ -122,7 +122,7 @@ mod tests {
             backup(4, "main", 40, 40),
             backup(5, "main", 50, 40),
         ];
-        assert_eq!(surplus(&all, "main", &config(12, 24, 7, 200)), []);
+        assert_eq!(surplus(&all, "main", &config(12, 24, 7, 200)), Vec::<i64>::new());
         assert_eq!(surplus(&all, "main", &config(12, 24, 7, 199)), [1]);
         assert_eq!(surplus(&all, "main", &config(12, 24, 7, 100)), [1, 2, 4]);
         assert_eq!(surplus(&all, "main", &config(12, 24, 7, 1)), [1, 2, 4], "3 and 5 are the last ones");
