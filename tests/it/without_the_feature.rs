@@ -11,7 +11,8 @@ async fn the_simulators_certificate_is_refused() {
     let sim = sim::simulator();
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("blacksky.toml"), "").expect("written");
-    let process = Blacksky::in_folder(folder.path()).run(&sim.url());
+    // What the client library says of a failed attempt is in the log at this level only.
+    let process = Blacksky::in_folder(folder.path()).env("DEBUG", "true").run(&sim.url());
     let phone = sim.handle();
     phone
         .wait_for_counters("a dial", Duration::from_secs(20), |counters| counters.dials > 0)
