@@ -24,6 +24,9 @@ pub enum Fault {
     TermAlone,
     /// SIGKILL, and a new dyno.
     Kill(Whose),
+    /// SIGKILL of the holder while its database answers this much later, for so many milliseconds: between a
+    /// message, its rows, its ratchets and its reply.
+    KillSlow { delay: u64, ms: u64 },
     /// SIGSTOP, and SIGCONT after so many milliseconds: the process loses that time.
     Pause { whose: Whose, ms: u64, long: bool },
     /// A new dyno for each; the old ones get SIGTERM after so many milliseconds.
@@ -144,7 +147,7 @@ impl Fault {
             }
             Self::TermAlone => HANDOVER_WAIT + BOOT + dial,
             Self::Preboot { .. } => HANDOVER_WAIT + BOOT + timing.take_over() + dial,
-            Self::Kill(_) => timing.take_over() + BOOT + dial,
+            Self::Kill(_) | Self::KillSlow { .. } => timing.take_over() + BOOT + dial,
             Self::Pause { .. } => timing.take_over() + detect + dial,
             Self::ScaleUp => BOOT + ANSWER,
         }
@@ -207,6 +210,7 @@ impl Fault {
             Self::TermTwice { .. } => "dyno: SIGTERM twice".into(),
             Self::TermAlone => "dyno: SIGTERM, successor later".into(),
             Self::Kill(whose) => format!("dyno: SIGKILL, {}", whose.word()),
+            Self::KillSlow { .. } => "dyno: SIGKILL while its database is slow".into(),
             Self::Pause { whose, long, .. } => {
                 let how = if long { "beyond" } else { "within" };
                 format!("dyno: SIGSTOP {how} ttl, {}", whose.word())
@@ -280,6 +284,7 @@ impl fmt::Display for Fault {
             | Self::TermTwice { ms }
             | Self::Pause { ms, .. }
             | Self::Preboot { ms } => write!(f, ", {ms} ms"),
+            Self::KillSlow { delay, ms } => write!(f, " by {delay} ms, after {ms} ms"),
             _ => Ok(()),
         }
     }

@@ -56,6 +56,7 @@ fn of_whatsapp(counters: &Counters) -> Vec<String> {
     never("new QR codes", counters.registrations.saturating_sub(1));
     never("new pairings", counters.pairings.saturating_sub(1));
     never("messages of the bot that no phone can decrypt", counters.decrypt_failures);
+    never("messages that the bot could not decrypt", counters.retry_receipts);
     never("messages that the bot refused", counters.nacks);
     never("connections that spoke garbage", counters.garbage);
     wrong

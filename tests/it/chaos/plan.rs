@@ -171,7 +171,10 @@ impl Dice {
         let whose = if self.rng.random_bool(0.5) { Whose::Holder } else { Whose::All };
         let ms = match weather {
             Weather::Reset | Weather::Cut => 0,
-            // Short ones pass unnoticed, long ones cost the link, and with it down the lease.
+            // Short ones pass unnoticed, long ones cost the link or the lease.
+            _ if road == Road::Database && whose == Whose::Holder => {
+                self.rng.random_range(200..self.ttl + 2_500)
+            }
             _ => self.rng.random_range(200..3_500),
         };
         Fault::Network { road, weather, whose, ms }
@@ -179,11 +182,14 @@ impl Dice {
 
     fn dyno(&mut self) -> Fault {
         let standby = self.dynos > 1;
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..22) {
             0..4 => Fault::Term(self.whose(&[Whose::Holder, Whose::Holder, Whose::Standby])),
             4..6 => Fault::TermTwice { ms: self.rng.random_range(0..400) },
             6 => Fault::TermAlone,
             7..10 => Fault::Kill(self.whose(&[Whose::Holder, Whose::Holder, Whose::Standby, Whose::All])),
+            20..22 => {
+                Fault::KillSlow { delay: self.rng.random_range(5..80), ms: self.rng.random_range(50..600) }
+            }
             10..12 => Fault::Pause {
                 whose: self.whose(&[Whose::Holder, Whose::Standby, Whose::All]),
                 ms: self.rng.random_range(100..self.ttl * 3 / 4),

@@ -135,6 +135,14 @@ impl World {
                     self.fleet.start().await?;
                 }
             }
+            Fault::KillSlow { delay, ms } => {
+                for place in self.fleet.places(Whose::Holder) {
+                    self.fleet.dynos[place].database.set(Traffic::Delay(Duration::from_millis(delay)));
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    self.fleet.kill(place).await?;
+                    self.fleet.start().await?;
+                }
+            }
             Fault::Pause { whose, ms, long } => {
                 struck.taken_over = self.pause(whose, Duration::from_millis(ms), long).await?;
             }
