@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::fault::BACKOFF;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, Traffic};
 
 /// How often the roads are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -134,7 +134,8 @@ impl Links {
         let mut in_use = Vec::new();
         for road in &mut state.roads {
             let Some(proxy) = road.proxy.upgrade() else { continue };
-            if proxy.open() > 0 && road.pause.over(now) {
+            let known = proxy.traffic() != Traffic::Hold;
+            if known && proxy.open() > 0 && road.pause.over(now) {
                 in_use.push(road.name.clone());
             }
             let dials = proxy.accepted();

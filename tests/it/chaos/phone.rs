@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub const ACCOUNT: &str = "4915100000001";
 const CONTACTS: [&str; 3] = ["4915100000002", "4915100000003", "4915100000004"];
 /// Pause between two messages.
-const PAUSE: std::ops::Range<u64> = 30..160;
+const PAUSE: std::ops::Range<u64> = 60..360;
 
 /// Sends until it is dropped or told to stop.
 pub struct Phones {

@@ -32,6 +32,8 @@ pub struct Proxy {
     traffic: Arc<watch::Sender<Traffic>>,
     cuts: Arc<watch::Sender<Cut>>,
     accepted: Arc<Mutex<Vec<Instant>>>,
+    /// Held by each connection until its client has ended it.
+    alive: Arc<()>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -51,17 +53,20 @@ impl Proxy {
         let cuts = Arc::new(watch::Sender::new(Cut::default()));
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let (to_traffic, to_cuts, seen) = (Arc::clone(&traffic), Arc::clone(&cuts), Arc::clone(&accepted));
+        let alive = Arc::new(());
+        let to_alive = Arc::downgrade(&alive);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let Some(alive) = to_alive.upgrade() else { return };
                 seen.lock().expect("not poisoned").push(Instant::now());
                 if *to_traffic.borrow() == Traffic::Refuse {
                     let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
                     continue;
                 }
-                tokio::spawn(carry(client, target, to_traffic.subscribe(), to_cuts.subscribe()));
+                tokio::spawn(carry(client, alive, target, to_traffic.subscribe(), to_cuts.subscribe()));
             }
         });
-        Self { address, traffic, cuts, accepted, _accepting: AbortOnDropHandle::new(accepting) }
+        Self { address, traffic, cuts, accepted, alive, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -72,10 +77,14 @@ impl Proxy {
         self.address.port()
     }
 
-    /// Connections that pass it now.
+    /// Connections that their clients have not ended. Nothing is noticed while traffic is held up.
     pub fn open(&self) -> usize {
-        // Each holds one receiver.
-        self.cuts.receiver_count()
+        Arc::strong_count(&self.alive) - 1
+    }
+
+    /// What happens to bytes now.
+    pub fn traffic(&self) -> Traffic {
+        *self.traffic.borrow()
     }
 
     /// When each connection came that ever did.
@@ -101,6 +110,7 @@ impl Proxy {
 
 async fn carry(
     client: TcpStream,
+    alive: Arc<()>,
     target: SocketAddr,
     mut traffic: watch::Receiver<Traffic>,
     mut cuts: watch::Receiver<Cut>,
@@ -120,10 +130,12 @@ async fn carry(
         // Held beside the copying, so that a cut can still set the sockets' linger.
         let (to_client, to_server) = (tokio::sync::Mutex::new(to_client), tokio::sync::Mutex::new(to_server));
         let both = async {
-            tokio::join!(
-                copy(from_client, &to_server, traffic.clone()),
-                copy(from_server, &to_client, traffic.clone())
-            )
+            let outward = async {
+                copy(from_client, &to_server, traffic.clone()).await;
+                // A server that is silent may keep its end much longer.
+                drop(alive);
+            };
+            tokio::join!(outward, copy(from_server, &to_client, traffic.clone()))
         };
         let reset = tokio::select! {
             _ = both => false,
