@@ -12,6 +12,7 @@ use wacore::types::events::{Event, EventHandler, EventInterest, EventKind};
 use whatsapp_rust::Client;
 
 use super::executor::Executor;
+use super::late;
 use crate::config::Heartbeat;
 use crate::link::heartbeat;
 use crate::link::policy::Ending;
@@ -140,6 +141,11 @@ async fn follow(
     config: Heartbeat,
     news: mpsc::UnboundedSender<News>,
 ) {
+    if !late::commit(&client).await {
+        // To dial would drop them. Trouble with the store was reported where it was met.
+        let _ = news.send(News::Ended(Ending::GivenUp));
+        return;
+    }
     let (sender, mut heard) = mpsc::unbounded_channel();
     let ear = client.subscribe(EventInterest::of(&Ear::INTEREST), Arc::new(Ear(sender)));
     let raw = client.acquire_raw_node_forwarding();
@@ -174,6 +180,8 @@ async fn follow(
         take(late, &client, &line, &mut clues, &news).await;
     }
     drop((ear, raw));
+    // What is still left is tried again before the next dial.
+    late::settle(&client).await;
     // What the next dial, or the next client, reads.
     if let Err(error) = client.persistence_manager().flush().await {
         tracing::warn!(%error, "the device was not stored at the end of a connection");

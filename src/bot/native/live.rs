@@ -21,6 +21,7 @@ use super::executor::Executor;
 use super::gate::{Ailing, Gate, Trouble, Valve};
 use super::hook::Hook;
 use super::inbox::{Confirmations, Inbox};
+use super::late;
 use crate::config::{self, Heartbeat, WaVersion};
 use crate::link::LinkAddress;
 use crate::link::http::Http;
@@ -265,6 +266,7 @@ impl Live {
             // A reply on its way is confirmed first, or it would be sent once more.
             let _ = tokio::time::timeout(REPLY_DEADLINE, self.resting.cancelled()).await;
             self.client.disconnect().await;
+            late::settle(&self.client).await;
         };
         let closed = tokio::time::timeout(deadline, closing).await.is_ok();
         self.discard(CutReason::Stop).await;

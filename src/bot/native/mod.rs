@@ -23,6 +23,7 @@ mod executor;
 mod gate;
 mod hook;
 mod inbox;
+mod late;
 mod live;
 #[cfg(all(test, feature = "simulator"))]
 mod simulated;

@@ -184,6 +184,9 @@ impl Course {
         let events = self.world.whatsapp.all_events();
         let lines: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
         let _ = std::fs::write(violated.folder.join("simulator.txt"), lines.join("\n"));
+        // What became of the messages: their deliveries, and whether they were acknowledged.
+        let sent: Vec<String> = self.world.whatsapp.sent().iter().map(|sent| format!("{sent:?}")).collect();
+        let _ = std::fs::write(violated.folder.join("messages.txt"), sent.join("\n"));
         violated
     }
 }
