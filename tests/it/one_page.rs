@@ -109,9 +109,18 @@ async fn ready(process: &Process) -> u16 {
 }
 
 async fn both_say(holder: &Process, standby: &Process, state: &str) {
-    for process in [holder, standby] {
-        let what = format!("both say {state}; holder:\n{}\nstandby:\n{}", holder.log(), standby.log());
-        eventually(&what, PATIENCE, async || bot(process).await["state"] == state).await;
+    for (who, process) in [("holder", holder), ("standby", standby)] {
+        let mut last = Value::Null;
+        let said = async {
+            while last["state"] != state {
+                last = bot(process).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, said).await.is_err() {
+            let (holder, standby) = (holder.log(), standby.log());
+            panic!("the {who} does not say {state} but {last}; holder:\n{holder}\nstandby:\n{standby}");
+        }
     }
 }
 
