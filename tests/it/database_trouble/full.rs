@@ -8,7 +8,7 @@ use std::process::Command;
 use sqlx::{Connection, PgConnection};
 
 use super::scene::{Scene, report};
-use crate::support::postgres::{Account, base, cluster};
+use crate::support::postgres::{Account, Cluster, answers, base};
 
 /// A small disk in memory.
 struct Disk(PathBuf);
@@ -63,7 +63,9 @@ async fn a_full_disk_closes_the_link_until_there_is_room() {
         println!("skipped: no tmpfs can be mounted here (that takes root)");
         return;
     };
-    let cluster = cluster().await;
+    // A server of its own: one whose disk has gone is of no use to other tests.
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.expect("starts");
+    answers(&cluster.url("postgres")).await;
     let mut admin = PgConnection::connect(&cluster.url("postgres")).await.expect("connects");
     for sql in [
         format!("CREATE TABLESPACE small LOCATION '{}'", space(&disk.0)),
