@@ -165,6 +165,8 @@ impl SessionStore {
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         let _under_way = self.order.before(kind).await;
+        // The row that a ratchet waited for may have failed; then the ratchet must not be stored either.
+        self.sound()?;
         self.noting(self.engine.put(&self.bond, kind, &rows, merge).await)
     }
 
@@ -229,4 +231,45 @@ impl SessionStore {
 
 pub(super) fn unreadable(kind: Kind, problem: OpenError) -> StoreError {
     StoreError::Unreadable { what: kind.to_string(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Database, DatabaseLocation, Tls};
+    use crate::store::{Owner, Store};
+
+    #[tokio::test]
+    async fn a_ratchet_whose_row_failed_is_not_stored() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&Database {
+            location: DatabaseLocation::Sqlite(folder.path().join("blacksky.db")),
+            tls: Tls::Require,
+            max_connections: 4,
+            allow_ephemeral: false,
+            secret_key: None,
+        })
+        .await
+        .expect("opens");
+        store.migrate().await.expect("migrates");
+        let lease =
+            store.acquire("main", &Owner("a".into()), Duration::from_secs(30)).await.expect("is free");
+        let session = store.session(&lease);
+        let name = Name::of("peer");
+        let row = session.order.before(Kind::PendingInbound).await;
+        let writing =
+            session.write(Kind::Session, [Unsealed::plain(name.clone(), b"moved on")], Merge::Replace);
+        let failing = async {
+            // The ratchet waits by now: both are polled in this order.
+            let failed: Result<(), StoreError> =
+                Err(StoreError::Unavailable { problem: "the disk is full".into() });
+            let _ = session.noting(failed);
+            drop(row);
+        };
+        let (written, ()) = tokio::join!(biased; writing, failing);
+        assert!(matches!(written, Err(StoreError::Unavailable { .. })), "{written:?}");
+        assert_eq!(store.session(&lease).read(Kind::Session, name).await.expect("reads"), None);
+    }
 }
