@@ -2,4 +2,5 @@
 
 pub mod commands;
 pub mod handle;
+pub mod hosted;
 pub mod native;

@@ -12,7 +12,9 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::cli::Cli;
-use crate::config::{Bot, Commands, Config, DatabaseLocation, Log, LogFormat, LogLevel, Period, Reply};
+use crate::config::{
+    Bot, Client, Commands, Config, DatabaseLocation, Log, LogFormat, LogLevel, NativeBot, Period, Reply,
+};
 use crate::exit::{Exit, Failure};
 use crate::link::{LinkAddress, LinkState};
 use crate::runtime::status::{BotStatus, Snapshot};
@@ -117,13 +119,14 @@ fn prepare(config: &mut Config, folder: &std::path::Path) {
     let bot = Bot {
         session: format!("demo-{:08x}", rand::random::<u32>()),
         enabled: true,
-        wa_version: None,
-        push_name: None,
-        commands: Commands {
-            prefix: "!".into(),
-            allow: Vec::new(),
-            replies: BTreeMap::from([("ping".into(), reply)]),
-        },
+        client: Client::Native(NativeBot {
+            commands: Commands {
+                prefix: "!".into(),
+                allow: Vec::new(),
+                replies: BTreeMap::from([("ping".into(), reply)]),
+            },
+            ..NativeBot::default()
+        }),
     };
     config.bots = BTreeMap::from([(BOT.into(), bot)]);
     config.web.port = 0;

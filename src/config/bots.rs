@@ -1,6 +1,7 @@
 //! `[bots.NAME]`: one WhatsApp account each.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 
@@ -9,24 +10,57 @@ use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
 use super::suggest;
-use super::values::Value as _;
 use super::values::choice::choice;
 use super::values::form::{BotName, Contact};
 use super::values::list::List;
+use super::values::period::PeriodIn;
 use super::values::session::SessionId;
+use super::values::size::SizeIn;
 use super::values::text::Text;
+use super::values::{Period, Size, Value as _};
 use super::{environment, values};
 
-/// `[bots.NAME]` of kind native.
+/// `[bots.NAME]`.
 #[derive(Debug, Clone)]
 pub struct Bot {
     /// SESSION_ID: the name of the stored session.
     pub session: String,
     pub enabled: bool,
+    /// Who is the client of WhatsApp.
+    pub client: Client,
+}
+
+/// Who is the client of WhatsApp, and what only that kind needs.
+#[derive(Debug, Clone)]
+pub enum Client {
+    /// blacksky itself.
+    Native(NativeBot),
+    /// A program that blacksky runs.
+    Hosted(HostedBot),
+}
+
+/// What a native bot has of its own.
+#[derive(Debug, Clone, Default)]
+pub struct NativeBot {
     /// Overrides the WhatsApp Web version, e.g. 2.3000.1023.
     pub wa_version: Option<WaVersion>,
     pub push_name: Option<String>,
     pub commands: Commands,
+}
+
+/// What a hosted bot has of its own.
+#[derive(Debug, Clone)]
+pub struct HostedBot {
+    /// The program and its arguments; no shell is involved.
+    pub command: Vec<String>,
+    /// Where the bot keeps its session, from the folder of the file: a folder, or a single SQLite file.
+    pub session_dir: PathBuf,
+    /// The bot is restarted when all of its processes use more. By the dyno's memory when it is not set.
+    pub max_memory: Option<Size>,
+    /// Its WebSocket goes through blacksky.
+    pub relay: bool,
+    /// From SIGTERM to SIGKILL.
+    pub stop_grace: Period,
 }
 
 /// A version of WhatsApp Web, e.g. 2.3000.1023.
@@ -35,15 +69,14 @@ pub struct WaVersion(pub u32, pub u32, pub u32);
 
 choice! {
     /// Who is the client of WhatsApp.
-    pub(super) enum Kind { Native = "native" }
+    pub(super) enum Kind { Native = "native", Hosted = "hosted" }
 }
 
 /// One WhatsApp account that is kept linked. Without any bot in the file there is one, `main`.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Bot")]
 pub(super) struct BotLayer {
-    /// Who is the client of WhatsApp: `native` is blacksky itself.
-    #[allow(dead_code, reason = "only its check matters while there is one kind")]
+    /// Who is the client of WhatsApp: `native` is blacksky itself, `hosted` a program that blacksky runs.
     kind: Setting<Kind>,
     /// Name of the stored session, the bot's own name if not set. Two bots cannot share one. A plain
     /// name and never a credential: the session itself is kept in the database.
@@ -62,6 +95,18 @@ pub(super) struct BotLayer {
     allow: Setting<List<Contact>>,
     /// Trigger and reply. The trigger is the first word of a message, without the prefix.
     commands: CommandsLayer,
+    /// Of a hosted bot: the program and its arguments, started without a shell.
+    command: Setting<List<Text<1, 4096>, 1>>,
+    /// Of a hosted bot: where it keeps its session, from the folder of the file. A folder, or a single SQLite
+    /// file.
+    session_dir: Setting<Text<1, 255>>,
+    /// Of a hosted bot: it is restarted when all of its processes together use more. Not set: what the dyno
+    /// has.
+    max_memory: Setting<SizeIn<16_777_216, 1_099_511_627_776>>,
+    /// Of a hosted bot: its WebSocket goes through blacksky, which sees a dead link and spaces its dials.
+    relay: Setting<bool>,
+    /// Of a hosted bot: time between SIGTERM and SIGKILL when it is stopped.
+    stop_grace: Setting<PeriodIn<0, 20_000>>,
 }
 
 impl BotLayer {
@@ -75,21 +120,42 @@ impl BotLayer {
             prefix: table.key("prefix"),
             allow: table.key("allow"),
             commands: CommandsLayer::read(&mut table),
+            command: table.key("command"),
+            session_dir: table.key("session_dir"),
+            max_memory: table.key("max_memory"),
+            relay: table.key("relay"),
+            stop_grace: table.key("stop_grace"),
         };
         table.finish();
         layer
     }
 
     fn resolve(self, name: &str, reader: &mut Reader<'_>) -> Bot {
-        let prefix = self.prefix.value().map_or_else(|| "!".to_owned(), |text| text.0);
-        let allow = self.allow.value().map_or_else(Vec::new, numbers);
-        Bot {
-            session: self.session.value().map_or_else(|| name.to_owned(), |session| session.0),
-            enabled: self.enabled.value().unwrap_or(true),
-            wa_version: self.wa_version.value(),
-            push_name: self.push_name.value().map(|text| text.0),
-            commands: self.commands.resolve(&format!("bots.{name}.commands"), prefix, allow, reader),
-        }
+        let session = self.session.value().map_or_else(|| name.to_owned(), |session| session.0);
+        let enabled = self.enabled.value().unwrap_or(true);
+        let client = match self.kind.value().unwrap_or(Kind::Native) {
+            Kind::Native => {
+                let prefix = self.prefix.value().map_or_else(|| "!".to_owned(), |text| text.0);
+                let allow = self.allow.value().map_or_else(Vec::new, numbers);
+                let path = format!("bots.{name}.commands");
+                Client::Native(NativeBot {
+                    wa_version: self.wa_version.value(),
+                    push_name: self.push_name.value().map(|text| text.0),
+                    commands: self.commands.resolve(&path, prefix, allow, reader),
+                })
+            }
+            Kind::Hosted => Client::Hosted(HostedBot {
+                command: self
+                    .command
+                    .value()
+                    .map_or_else(Vec::new, |list| list.0.into_iter().map(|text| text.0).collect()),
+                session_dir: self.session_dir.value().map_or_else(|| "sessions".into(), |text| text.0.into()),
+                max_memory: self.max_memory.value().map(|size| size.0),
+                relay: self.relay.value().unwrap_or(true),
+                stop_grace: self.stop_grace.value().map_or(Period::seconds(10), |period| period.0),
+            }),
+        };
+        Bot { session, enabled, client }
     }
 }
 
@@ -184,11 +250,26 @@ pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_
 
 impl Bot {
     pub(super) fn list(&self, section: &str, to: &mut Listing) {
-        to.add(section, "kind", Kind::Native.as_str());
+        let kind = match &self.client {
+            Client::Native(_) => Kind::Native,
+            Client::Hosted(_) => Kind::Hosted,
+        };
+        to.add(section, "kind", kind.as_str());
         to.add(section, "session", self.session.as_str());
         to.add(section, "enabled", self.enabled);
-        to.add(section, "wa_version", self.wa_version.map(|version| version.to_string()));
-        to.add(section, "push_name", self.push_name.as_deref());
-        self.commands.list(section, to);
+        match &self.client {
+            Client::Native(native) => {
+                to.add(section, "wa_version", native.wa_version.map(|version| version.to_string()));
+                to.add(section, "push_name", native.push_name.as_deref());
+                native.commands.list(section, to);
+            }
+            Client::Hosted(hosted) => {
+                to.add(section, "command", hosted.command.clone());
+                to.add(section, "session_dir", hosted.session_dir.display().to_string());
+                to.add(section, "max_memory", hosted.max_memory.map(|size| size.to_string()));
+                to.add(section, "relay", hosted.relay);
+                to.add(section, "stop_grace", hosted.stop_grace.to_string());
+            }
+        }
     }
 }

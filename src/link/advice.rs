@@ -45,6 +45,12 @@ pub fn advice(state: LinkState) -> Option<&'static str> {
             Parked::PairingBroken => {
                 "Pairing was accepted by the phone but the login never came: press Show a new QR to try again."
             }
+            Parked::BotCrashes => {
+                "The bot's program ends soon after each start, so it is not started any more. See its last lines below or in the log, mend it and deploy, or press Start again. Its session is kept."
+            }
+            Parked::BotNotStarted => {
+                "The bot's program cannot be started. Correct `command` of the bot in blacksky.toml and deploy. Its session is kept."
+            }
         }),
     }
 }

@@ -381,7 +381,10 @@ impl Machine {
             | Parked::ClientOutdated
             | Parked::Refused
             | Parked::QrExpired
-            | Parked::PairingBroken => {
+            | Parked::PairingBroken
+            // Of hosted bots, which this machine does not drive.
+            | Parked::BotCrashes
+            | Parked::BotNotStarted => {
                 self.conflicts.clear();
                 self.restarts.clear();
                 self.dial()

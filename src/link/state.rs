@@ -44,6 +44,10 @@ pub enum Parked {
     SessionUnreadable,
     /// Pairing restarts (515) came again and again without an open link.
     PairingBroken,
+    /// A hosted bot's program ended at once, again and again.
+    BotCrashes,
+    /// A hosted bot's program cannot be started.
+    BotNotStarted,
 }
 
 impl LinkState {
@@ -74,6 +78,8 @@ impl Parked {
             Self::QrExpired => "qr_expired",
             Self::SessionUnreadable => "session_unreadable",
             Self::PairingBroken => "pairing_broken",
+            Self::BotCrashes => "bot_crashes",
+            Self::BotNotStarted => "bot_not_started",
         }
     }
 }

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts;
 use crate::bot::handle::{BotHandle, Errand, Request};
+use crate::bot::hosted::{self, Hosted};
 use crate::bot::native::{self, Native};
-use crate::config::{self, Config, Period};
+use crate::config::{self, Client, Config, Period};
 use crate::link::LinkAddress;
 use crate::store::{Keeper, Owner, Resealer};
 use crate::web::{self, Site};
@@ -214,24 +215,48 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
     bots.spawn("backups", backups.clone().run(stop.clone()));
     for (name, requests) in requests {
         let Some(bot) = config.bots.get(&name) else { continue };
-        bots.spawn(
-            format!("bot {name}"),
-            native::keep(Native {
-                name: name.clone(),
-                bot: bot.clone(),
-                backoff: config.backoff,
-                heartbeat: config.heartbeat,
-                lease,
-                backups: backups.clone(),
-                store: store.clone(),
-                keeper: keeper.clone(),
-                board: board.clone(),
-                requests,
-                link: link.clone(),
-                stop: stop.clone(),
-                stop_now: stop_now.clone(),
-            }),
-        );
+        let task = format!("bot {name}");
+        match &bot.client {
+            Client::Native(native) => bots.spawn(
+                task,
+                native::keep(Native {
+                    name,
+                    session: bot.session.clone(),
+                    bot: native.clone(),
+                    backoff: config.backoff,
+                    heartbeat: config.heartbeat,
+                    lease,
+                    backups: backups.clone(),
+                    store: store.clone(),
+                    keeper: keeper.clone(),
+                    board: board.clone(),
+                    requests,
+                    link: link.clone(),
+                    stop: stop.clone(),
+                    stop_now: stop_now.clone(),
+                }),
+            ),
+            Client::Hosted(hosted) => bots.spawn(
+                task,
+                hosted::keep(Hosted {
+                    name,
+                    session: bot.session.clone(),
+                    bot: hosted.clone(),
+                    backoff: config.backoff,
+                    heartbeat: config.heartbeat,
+                    lease,
+                    backup_interval: config.backup.interval.get(),
+                    memory: config.heroku.memory,
+                    backups: backups.clone(),
+                    store: store.clone(),
+                    keeper: keeper.clone(),
+                    board: board.clone(),
+                    requests,
+                    link: link.clone(),
+                    stop: stop.clone(),
+                }),
+            ),
+        }
     }
     let resealer = Resealer::new(store.clone(), keeper.owner().clone(), enabled_sessions(&config));
     bots.spawn("reseal", reseal::run(resealer, board.clone(), stop.clone()));

@@ -9,6 +9,10 @@ use tokio::sync::watch;
 
 use crate::link::LinkState;
 
+mod hosted;
+
+pub use hosted::{ChildState, ChildStatus, HostedStatus, RelayStatus, RelayWay, VaultStatus};
+
 /// Everything a reader may know about this process at one instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -106,6 +110,9 @@ pub struct BotStatus {
     pub messages_out: u64,
     /// Copies of its session.
     pub backup: BackupStatus,
+    /// What is known of a hosted bot beside its link; `None` for a native one.
+    #[serde(default)]
+    pub hosted: Option<HostedStatus>,
     /// While `state` is standby: the dyno that holds the link, and what it says.
     #[serde(skip)]
     pub holder: Option<Holder>,
@@ -248,6 +255,7 @@ impl BotStatus {
             messages_out: 0,
             holder: None,
             backup: BackupStatus::default(),
+            hosted: None,
         }
     }
 

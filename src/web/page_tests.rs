@@ -5,7 +5,7 @@ use crate::runtime::status::{Board, Holder, Qr, WarningKind};
 
 const ADMIN: Access = Access::Admin(Proof::ThisMachine);
 const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
-const EVERY_STATE: [LinkState; 15] = [
+const EVERY_STATE: [LinkState; 17] = [
     LinkState::Starting,
     LinkState::WaitingForDatabase,
     LinkState::Standby,
@@ -21,6 +21,8 @@ const EVERY_STATE: [LinkState; 15] = [
     LinkState::Parked(Parked::QrExpired),
     LinkState::Parked(Parked::SessionUnreadable),
     LinkState::Parked(Parked::PairingBroken),
+    LinkState::Parked(Parked::BotCrashes),
+    LinkState::Parked(Parked::BotNotStarted),
 ];
 
 fn snapshot(change: impl FnOnce(&mut BotStatus)) -> Snapshot {

@@ -84,6 +84,8 @@ fn parked(why: Parked) -> Words {
         Parked::QrExpired => "All codes of this round were shown and none was scanned.",
         Parked::SessionUnreadable => "The stored session is there but cannot be read.",
         Parked::PairingBroken => "The phone accepted the code, but the link did not open afterwards.",
+        Parked::BotCrashes => "The bot's program ends soon after each start.",
+        Parked::BotNotStarted => "The bot's program cannot be started.",
     };
     let (can_reconnect, can_pair) = match why {
         Parked::Conflict | Parked::ClientOutdated | Parked::Refused | Parked::SessionUnreadable => {
@@ -92,6 +94,7 @@ fn parked(why: Parked) -> Words {
         Parked::QrExpired | Parked::PairingBroken => (false, true),
         // Trying earlier can only make it longer.
         Parked::TemporaryBan => (false, false),
+        Parked::BotCrashes | Parked::BotNotStarted => (true, false),
     };
     Words { word: "Stopped", meaning, tone: Tone::Act, can_reconnect, can_pair }
 }

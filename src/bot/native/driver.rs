@@ -134,7 +134,7 @@ impl Driver {
         };
         let hands_over = self.machine.hands_over();
         let stands_by = self.machine.state() == LinkState::Standby;
-        let session = &self.native.bot.session;
+        let session = &self.native.session;
         tokio::select! {
             biased;
             () = self.native.stop_now.cancelled() => Wake::StopNow,
@@ -371,7 +371,7 @@ impl Driver {
 
     async fn acquire(&mut self) -> Event {
         let bot = self.native.name.clone();
-        let asking = self.native.keeper.acquire(&self.native.bot.session);
+        let asking = self.native.keeper.acquire(&self.native.session);
         match tokio::time::timeout(DATABASE_DEADLINE, asking).await {
             Ok(Ok(kept)) => {
                 self.database_up();

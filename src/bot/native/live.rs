@@ -44,7 +44,7 @@ const DEVICE_NAME: &str = "blacksky";
 /// What a client is built from.
 pub struct Parts<'a> {
     pub name: &'a str,
-    pub bot: &'a config::Bot,
+    pub bot: &'a config::NativeBot,
     pub heartbeat: Heartbeat,
     pub address: &'a LinkAddress,
     pub http: &'a Http,

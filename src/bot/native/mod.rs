@@ -44,8 +44,10 @@ use crate::store::{Keeper, Store};
 pub struct Native {
     /// Its name in the file and on the board.
     pub name: String,
+    /// The name of its stored session.
+    pub session: String,
     /// Its section.
-    pub bot: config::Bot,
+    pub bot: config::NativeBot,
     pub backoff: config::Backoff,
     pub heartbeat: config::Heartbeat,
     /// How often a held lease is asked for, and how long the link waits for a successor at the end.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use blacksky::bot::handle::{BotHandle, Request};
 use blacksky::bot::native::{self, Native};
 use blacksky::config::{
-    Backoff, Backup, Bot, Commands, Database, DatabaseLocation, Heartbeat, Keep, Lease, Period, Reply,
+    self, Backoff, Backup, Commands, Database, DatabaseLocation, Heartbeat, Keep, Lease, Period, Reply,
     Secret, Size, Tls,
 };
 use blacksky::link::{LinkAddress, LinkState};
@@ -127,9 +127,8 @@ impl NativeBot {
         let reply = |text: &str| Reply { text: text.to_owned(), allow: None };
         let native = Native {
             name: NAME.to_owned(),
-            bot: Bot {
-                session: "session".to_owned(),
-                enabled: true,
+            session: "session".to_owned(),
+            bot: config::NativeBot {
                 wa_version: None,
                 push_name: None,
                 commands: Commands {
