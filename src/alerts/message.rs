@@ -69,7 +69,9 @@ fn sentence(alert: &Alert, sender: &Sender) -> String {
             | AlertKind::ReconnectLoop
             | AlertKind::Deaf
             | AlertKind::Database
-            | AlertKind::Memory,
+            | AlertKind::Memory
+            | AlertKind::Backup
+            | AlertKind::SessionRemoved,
         ) => "⚠️",
         None => "🔔",
     };

@@ -33,6 +33,9 @@ struct Seen {
     troubled: bool,
     down_told: bool,
     raised: BTreeMap<WarningKind, u64>,
+    /// The last backup could not be taken, and that was told.
+    backup_failed: bool,
+    session_removed: Option<DateTime<Utc>>,
 }
 
 impl Watcher {
@@ -136,6 +139,21 @@ fn look_at(
             tell(kind_of(warning.kind), warning.text.clone());
         }
     }
+    let failed = bot.backup.problem.as_ref();
+    if let (Some(problem), false) = (failed, seen.backup_failed) {
+        tell(
+            AlertKind::Backup,
+            format!("No backup of the session was taken: {problem}. The link does not need it."),
+        );
+    }
+    seen.backup_failed = failed.is_some();
+    let removed = bot.hosted.as_ref().and_then(|hosted| hosted.vault.removed_at);
+    if removed.is_some() && removed != seen.session_removed {
+        let text =
+            "The bot removed its own session. The last good one is kept, and is restored at its next start.";
+        tell(AlertKind::SessionRemoved, text.to_owned());
+    }
+    seen.session_removed = removed;
     let entered = seen.state != Some(bot.state);
     seen.state = Some(bot.state);
     match bot.state {
@@ -321,6 +339,40 @@ mod tests {
         raise(&scene, WarningKind::Deaf);
         assert_eq!(scene.at(4), [AlertKind::Deaf]);
         assert_eq!(scene.at(5), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backup_that_fails_is_told_once_until_one_succeeds() {
+        let mut scene = Scene::new();
+        let backup = |scene: &Scene, problem: Option<&str>| {
+            scene.board.bot("main", |bot| bot.backup.problem = problem.map(str::to_owned));
+        };
+        scene.state(LinkState::Open);
+        backup(&scene, Some("the disk is full"));
+        assert_eq!(scene.at(0), [AlertKind::Backup]);
+        backup(&scene, Some("the disk is still full"));
+        assert_eq!(scene.at(300), []);
+        backup(&scene, None);
+        assert_eq!(scene.at(600), []);
+        backup(&scene, Some("the disk is full"));
+        assert_eq!(scene.at(900), [AlertKind::Backup]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_session_that_a_hosted_bot_removes_is_told() {
+        let mut scene = Scene::new();
+        let remove = |scene: &Scene| {
+            scene.board.bot("main", |bot| {
+                bot.hosted.get_or_insert_default().vault.removed_at = Some(clock::now());
+            });
+        };
+        scene.state(LinkState::Open);
+        assert_eq!(scene.at(0), []);
+        remove(&scene);
+        assert_eq!(scene.at(1), [AlertKind::SessionRemoved]);
+        assert_eq!(scene.at(2), []);
+        remove(&scene);
+        assert_eq!(scene.at(3), [AlertKind::SessionRemoved]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,6 +54,10 @@ choice! {
         Database = "database",
         /// The memory of the dyno is nearly used up.
         Memory = "memory",
+        /// No backup of a session could be taken.
+        Backup = "backup",
+        /// A hosted bot removed its own session; the last good one is kept.
+        SessionRemoved = "session_removed",
     }
 }
 
