@@ -107,21 +107,6 @@ impl AlertsLayer {
     }
 }
 
-impl AlertKind {
-    /// Every kind.
-    pub const ALL: [Self; 9] = [
-        Self::Pairing,
-        Self::LoggedOut,
-        Self::Parked,
-        Self::Down,
-        Self::Up,
-        Self::ReconnectLoop,
-        Self::Deaf,
-        Self::Database,
-        Self::Memory,
-    ];
-}
-
 impl Alerts {
     pub(super) fn list(&self, to: &mut Listing) {
         to.add_secret("alerts", "webhook", self.webhook.is_some());

@@ -11,6 +11,10 @@ macro_rules! choice {
             /// The words of the file, in order.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
+            /// Every value, in the order of the words.
+            #[allow(dead_code, reason = "not every choice is ever wanted as a whole")]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The word of the file.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
