@@ -191,7 +191,7 @@ impl Ending {
                 End::Local => "The client closed the socket.".to_owned(),
                 End::Cut(reason) => reason.text().to_owned(),
             },
-            Self::GivenUp => "The client gave up before the login: the handshake failed.".to_owned(),
+            Self::GivenUp => "The client gave up before the login: the handshake failed. What answered may not be WhatsApp (a proxy, a simulator), or this blacksky is too old for it.".to_owned(),
         }
     }
 }
