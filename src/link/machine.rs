@@ -134,8 +134,10 @@ pub struct Machine {
     /// Attempts in a row that led to no stable link.
     failed: u32,
     conflicts: Vec<Instant>,
-    /// Restarts, and whether the link had been open before each.
-    restarts: Vec<(Instant, bool)>,
+    /// When the stream restarted.
+    restarts: Vec<Instant>,
+    /// A QR was shown, and no link has been open since.
+    pairing: bool,
 }
 
 impl Machine {
@@ -152,6 +154,7 @@ impl Machine {
             failed: 0,
             conflicts: Vec::new(),
             restarts: Vec::new(),
+            pairing: false,
         }
     }
 
@@ -252,6 +255,7 @@ impl Machine {
             (_, Event::LeaseLost) => {
                 // Another dyno's link from here on, and so are its troubles.
                 self.failed = 0;
+                self.pairing = false;
                 self.conflicts.clear();
                 let mut actions = vec![Action::Discard(CutReason::Lease)];
                 actions.extend(self.acquire(LinkState::Standby));
@@ -265,10 +269,12 @@ impl Machine {
             }
 
             (Phase::Dialling { .. }, Event::QrShown) => {
+                self.pairing = true;
                 self.phase = Phase::Dialling { pairing: true };
                 vec![]
             }
             (Phase::Dialling { .. }, Event::Opened) => {
+                self.pairing = false;
                 self.phase = Phase::Open { since: now };
                 vec![Action::WakeAt(now + self.backoff.reset_after.get())]
             }
@@ -442,7 +448,7 @@ impl Machine {
             self.failed = self.failed.saturating_add(1);
         }
         match reaction {
-            Reaction::Restart => self.restart(now, open_since.is_some(), rng),
+            Reaction::Restart => self.restart(now, rng),
             Reaction::Conflict => {
                 self.conflicts.retain(|at| *at + CONFLICT_WINDOW > now);
                 self.conflicts.push(now);
@@ -474,14 +480,14 @@ impl Machine {
         }
     }
 
-    fn restart(&mut self, now: Instant, was_open: bool, rng: &mut impl Rng) -> Vec<Action> {
-        self.restarts.retain(|(at, _)| *at + RESTART_WINDOW > now);
-        self.restarts.push((now, was_open));
+    fn restart(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
+        self.restarts.retain(|at| *at + RESTART_WINDOW > now);
+        self.restarts.push(now);
         if self.restarts.len() <= RESTARTS_ALLOWED {
             return self.dial();
         }
-        if self.restarts.iter().any(|(_, was_open)| *was_open) {
-            // Not pairing: a server that restarts open links again and again.
+        if !self.pairing {
+            // A server that restarts the links of a paired bot again and again, some before it let them in.
             self.failed = self.failed.saturating_add(1);
             return self.back_off(now, 0, rng);
         }

@@ -196,8 +196,9 @@ fn rare_conflicts_never_park() {
 }
 
 #[test]
-fn restarts_without_an_open_link_mean_broken_pairing() {
+fn restarts_without_an_open_link_after_a_scan_mean_broken_pairing() {
     let mut bench = Bench::dialling();
+    bench.send(Event::QrShown);
     for _ in 0..3 {
         assert_eq!(bench.send(Event::Ended(Reaction::Restart)), [Action::Dial]);
         bench.pass(Duration::from_secs(1));
@@ -205,6 +206,21 @@ fn restarts_without_an_open_link_mean_broken_pairing() {
     assert_eq!(bench.send(Event::Ended(Reaction::Restart)), []);
     assert_eq!(bench.state(), LinkState::Parked(Parked::PairingBroken));
     assert_eq!(bench.send(Event::ShowNewQr), [Action::Dial]);
+}
+
+#[test]
+fn a_paired_bot_that_is_restarted_before_it_is_let_in_goes_on_by_itself() {
+    let mut bench = Bench::dialling();
+    bench.send(Event::QrShown);
+    bench.send(Event::Opened);
+    bench.send(Event::Ended(LOST));
+    bench.pass(Duration::from_secs(60));
+    bench.send(Event::Woke);
+    for _ in 0..3 {
+        assert_eq!(bench.send(Event::Ended(Reaction::Restart)), [Action::Dial]);
+    }
+    assert!(matches!(bench.send(Event::Ended(Reaction::Restart)).as_slice(), [Action::WakeAt(_)]));
+    assert_eq!(bench.state(), LinkState::BackingOff);
 }
 
 #[test]
