@@ -17,6 +17,8 @@ use crate::runtime::backups::Backups;
 use crate::runtime::status::Board;
 use crate::store::{Keeper, Store};
 
+pub mod qr;
+
 /// A hosted bot, ready to be kept.
 pub struct Hosted {
     /// Its name in the file and on the board.
