@@ -70,6 +70,9 @@
         const old = document.getElementById(part.id);
         const focus = old.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
         localise(part);
+        // What a person opened or closed stays so.
+        const folds = old.querySelectorAll("details");
+        part.querySelectorAll("details").forEach((fold, n) => { if (folds[n]) fold.open = folds[n].open; });
         old.replaceWith(part);
         seen.set(part.id, raw);
         if (focus) part.querySelector(`[data-key="${focus}"]`)?.focus();
@@ -84,7 +87,7 @@
   };
 
   const listen = () => {
-    const events = new EventSource("/events?view=page");
+    const events = new EventSource(page.base + "events?view=page");
     events.addEventListener("page", (event) => {
       const { build, now, html } = JSON.parse(event.data);
       // Another build brings another page.

@@ -9,6 +9,8 @@ pub enum Request {
     ReconnectNow,
     /// Open a new round of QR codes after one ended.
     ShowNewQr,
+    /// Stop the program of a hosted bot, if it runs, and start it again at once. Nothing for a native bot.
+    RestartBot,
 }
 
 impl Request {
@@ -17,12 +19,15 @@ impl Request {
         match self {
             Self::ReconnectNow => "reconnect",
             Self::ShowNewQr => "qr",
+            Self::RestartBot => "restart",
         }
     }
 
     /// The request of a word; `None` for one that this version does not know.
     pub fn of_word(word: &str) -> Option<Self> {
-        [Self::ReconnectNow, Self::ShowNewQr].into_iter().find(|request| request.word() == word)
+        [Self::ReconnectNow, Self::ShowNewQr, Self::RestartBot]
+            .into_iter()
+            .find(|request| request.word() == word)
     }
 }
 
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn words_read_back() {
-        for request in [Request::ReconnectNow, Request::ShowNewQr] {
+        for request in [Request::ReconnectNow, Request::ShowNewQr, Request::RestartBot] {
             assert_eq!(Request::of_word(request.word()), Some(request));
         }
         assert_eq!(Request::of_word("dance"), None);

@@ -50,7 +50,7 @@ async fn tell(mut config: Config) -> anyhow::Result<Exit> {
 
     let bot = Running::start(config.clone(), link.clone()).await?;
     let port = bot.address().port();
-    story.tell(format!("blacksky is up; its page is http://localhost:{port}/"));
+    story.tell(format!("blacksky is up; its page is http://localhost:{port}{}", config.web.base));
     let mut status = bot.snapshot();
     let kind = match config.database.location {
         DatabaseLocation::Postgres(_) => "PostgreSQL",

@@ -39,9 +39,10 @@ fn begin_anew() -> Result<Exit, Failure> {
 
 async fn run_until_signal(config: Config, link: LinkAddress, again: &mut bool) -> Result<Exit, Failure> {
     let mut signals = StopSignals::arm()?;
+    let base = config.web.base.clone();
     let mut running =
         Running::start(config, link).await.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    print_ready_line(running.address().port());
+    print_ready_line(running.address().port(), &base);
     let restart = running.restart_wanted();
     let broken = tokio::select! {
         signal = signals.next() => {
@@ -109,12 +110,12 @@ async fn stop(running: Running, signals: &mut StopSignals, again: &mut bool) -> 
 }
 
 /// The one line `run` prints to stdout, as soon as the port is bound:
-/// `{"event":"listening","port":3000,"url":"http://localhost:3000/"}`.
-fn print_ready_line(port: u16) {
+/// `{"event":"listening","port":3000,"url":"http://localhost:3000/"}`, the address being that of the page.
+fn print_ready_line(port: u16, base: &str) {
     let line = serde_json::json!({
         "event": "listening",
         "port": port,
-        "url": format!("http://localhost:{port}/"),
+        "url": format!("http://localhost:{port}{base}"),
     });
     let mut stdout = std::io::stdout().lock();
     // Whoever reads the line may have gone; the bot goes on.

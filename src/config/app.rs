@@ -18,7 +18,7 @@ pub struct App {
     pub keywords: Vec<String>,
     pub logo: Option<Url>,
     pub website: Option<Url>,
-    /// Absolute URL or path.
+    /// Absolute URL or path; the page's base when it is not set.
     pub success_url: String,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct AppLayer {
     logo: Setting<WebUrl>,
     /// Home page of the project.
     website: Setting<WebUrl>,
-    /// Where Heroku sends a person after the first deploy: a path of the page, or an address.
+    /// Where Heroku sends a person after the first deploy: a path of the page, or an address. Not set: the page.
     success_url: Setting<UrlOrPath>,
 }
 
@@ -57,7 +57,7 @@ impl AppLayer {
         layer
     }
 
-    pub(super) fn resolve(self) -> App {
+    pub(super) fn resolve(self, base: &str) -> App {
         App {
             name: self.name.value().map_or_else(|| "blacksky".to_owned(), |text| text.0),
             description: self.description.value().map(|text| text.0),
@@ -68,7 +68,7 @@ impl AppLayer {
                 .map_or_else(Vec::new, |list| list.0.into_iter().map(|word| word.0).collect()),
             logo: self.logo.value().map(|url| url.0),
             website: self.website.value().map(|url| url.0),
-            success_url: self.success_url.value().map_or_else(|| "/".to_owned(), |url| url.0),
+            success_url: self.success_url.value().map_or_else(|| base.to_owned(), |url| url.0),
         }
     }
 }

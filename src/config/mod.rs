@@ -170,16 +170,18 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
     let log = log::LogLayer::read(reader.section(root, "log"));
     reader.unknown_variables();
 
+    let bots = bots::resolve(bots, &mut reader);
+    let web = web.resolve(&bots, &mut reader);
     let config = Config {
-        app: app.resolve(),
+        app: app.resolve(&web.base),
         heroku: heroku.resolve(&mut reader),
         database: database.resolve(platform.dyno.is_some(), &mut reader),
-        bots: bots::resolve(bots, &mut reader),
+        bots,
         backup: backup.resolve(),
         backoff: backoff.resolve(&mut reader),
         heartbeat: heartbeat.resolve(),
         lease: lease.resolve(&mut reader),
-        web: web.resolve(),
+        web,
         alerts: alerts.resolve(),
         log: log.resolve(),
         platform,

@@ -91,7 +91,7 @@ impl Running {
         let site = Site::new(&config, board.subscribe(), handles.clone());
         page.spawn("page", web::serve(listener, site, page.stop_token()));
         if terminal::may_print_qr(dyno) {
-            let url = format!("http://localhost:{}/", address.port());
+            let url = format!("http://localhost:{}{}", address.port(), config.web.base);
             page.spawn("terminal-qr", terminal::show_qr(board.subscribe(), url, page.stop_token()));
         }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -122,6 +122,19 @@ impl Gate {
         Err(Denial::WrongToken)
     }
 
+    /// The request shows the admin token itself. For keeping it from others, not for letting somebody in.
+    pub fn is_token(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get_all(header::AUTHORIZATION);
+        self.token
+            .as_ref()
+            .is_some_and(|token| given.iter().filter_map(bearer_of).any(|given| same(token.expose(), given)))
+    }
+
+    /// Requests come through Heroku's router.
+    pub fn is_routed(&self) -> bool {
+        self.dyno
+    }
+
     /// A fresh value of the cookie; `None` without a token.
     pub fn cookie(&self, now: DateTime<Utc>) -> Option<String> {
         let token = self.token.as_ref()?;
@@ -194,8 +207,11 @@ pub fn over_https(headers: &HeaderMap) -> bool {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+    bearer_of(headers.get(header::AUTHORIZATION)?)
+}
+
+fn bearer_of(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -1,4 +1,4 @@
-//! "Reconnect now" and "Show a new QR".
+//! "Reconnect now", "Show a new QR" and "Restart the bot".
 //!
 //! For a bot whose link another dyno holds, the request travels there and the answer back. An answer that
 //! is not there in time for the first byte follows in the body.
@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 
 use super::access::{Access, Proof, same_origin};
 use super::login::foreign_origin;
+use super::paths::Paths;
 use super::router::{Shared, prefers_html, refuse, to_page};
 use crate::bot::handle::{Answer, Request as Ask};
-use crate::runtime::status::Role;
+use crate::runtime::status::{BotStatus, Role};
 
 /// The first byte of an answer is sent within a second; this leaves time to send it.
 const FIRST_BYTE: Duration = Duration::from_millis(800);
@@ -33,6 +34,11 @@ pub async fn new_qr(shared: State<Arc<Shared>>, name: Path<String>, request: Req
     act(&shared, &name, request, Ask::ShowNewQr).await
 }
 
+/// `POST /bots/{name}/restart`.
+pub async fn restart(shared: State<Arc<Shared>>, name: Path<String>, request: Request) -> Response {
+    act(&shared, &name, request, Ask::RestartBot).await
+}
+
 async fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Response {
     let (parts, _) = request.into_parts();
     match shared.gate.access(&parts) {
@@ -45,6 +51,11 @@ async fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Respons
         return (StatusCode::NOT_FOUND, "There is no enabled bot of this name; /status lists them.\n")
             .into_response();
     };
+    let is_hosted = |bot: &BotStatus| bot.shown().hosted.is_some();
+    if ask == Ask::RestartBot && !shared.snapshot.borrow().bots.get(name).is_some_and(is_hosted) {
+        return (StatusCode::CONFLICT, "There is no program to restart: this bot is not a hosted one.\n")
+            .into_response();
+    }
     let elsewhere = {
         let snapshot = shared.snapshot.borrow();
         let bot = snapshot.bots.get(name).filter(|bot| bot.role() == Role::Standby);
@@ -57,18 +68,18 @@ async fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Respons
                 "Another process keeps this bot, and there is no way to ask it from here; use its page.\n";
             return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
         };
-        return answered(holder, answer, &parts.headers).await;
+        return answered(&shared.paths, holder, answer, &parts.headers).await;
     }
     if !handle.ask(ask) {
         return busy("The bot");
     }
-    done(&parts.headers, "The bot took the request.\n".to_owned())
+    done(&shared.paths, &parts.headers, "The bot took the request.\n".to_owned())
 }
 
 /// A form of the page goes back to the page; a program, the page's script among them, gets 202.
-fn done(headers: &HeaderMap, text: String) -> Response {
+fn done(paths: &Paths, headers: &HeaderMap, text: String) -> Response {
     if prefers_html(headers) {
-        return to_page();
+        return to_page(paths);
     }
     (StatusCode::ACCEPTED, text).into_response()
 }
@@ -80,10 +91,15 @@ fn busy(who: &str) -> Response {
 
 /// What the holder answers; when it takes longer than the first byte may, 202 and the answer as the last
 /// line of the body.
-async fn answered(holder: String, mut answer: oneshot::Receiver<Answer>, headers: &HeaderMap) -> Response {
+async fn answered(
+    paths: &Paths,
+    holder: String,
+    mut answer: oneshot::Receiver<Answer>,
+    headers: &HeaderMap,
+) -> Response {
     if let Ok(answer) = tokio::time::timeout(FIRST_BYTE, &mut answer).await {
         return match answer.unwrap_or(Answer::NotSent) {
-            Answer::Took => done(headers, words(&holder, Answer::Took)),
+            Answer::Took => done(paths, headers, words(&holder, Answer::Took)),
             Answer::Busy => busy(&holder),
             answer @ (Answer::Silent | Answer::NotSent) => {
                 let retry = [(header::RETRY_AFTER, "5")];

@@ -72,7 +72,7 @@ fn events(
                 View::Page(access) => Event::default().event("page").json_data(json!({
                     "build": page::build(),
                     "now": now.timestamp_millis(),
-                    "html": page::live(&seen, access, now),
+                    "html": page::live(&shared.paths, &seen, access, now),
                 })),
             };
             let event = event.unwrap_or_else(|_| Event::default().comment("unreadable")).retry(RETRY);

@@ -8,6 +8,7 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 
 use super::access::{Access, COOKIE, COOKIE_DAYS, Denial, over_https, same_origin};
+use super::paths::Paths;
 use super::router::{Shared, refuse, to_page};
 use crate::runtime::clock;
 
@@ -30,7 +31,7 @@ pub async fn login(State(shared): State<Arc<Shared>>, request: Request) -> Respo
     match shared.gate.try_token(form.token.trim(), &parts) {
         Ok(()) => {
             let value = shared.gate.cookie(clock::now()).unwrap_or_default();
-            signed(&parts.headers, &value, COOKIE_DAYS * 24 * 60 * 60)
+            signed(&shared.paths, &parts.headers, &value, COOKIE_DAYS * 24 * 60 * 60)
         }
         Err(Denial::NoTokenSet) => refuse(Denial::NoTokenSet),
         Err(denial) => {
@@ -45,12 +46,12 @@ pub async fn login(State(shared): State<Arc<Shared>>, request: Request) -> Respo
 }
 
 /// `POST /logout`.
-pub async fn logout(request: Request) -> Response {
+pub async fn logout(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     if !same_origin(&parts) {
         return foreign_origin();
     }
-    signed(&parts.headers, "", 0)
+    signed(&shared.paths, &parts.headers, "", 0)
 }
 
 /// The header that says when a next try makes sense.
@@ -69,8 +70,10 @@ pub fn foreign_origin() -> Response {
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-fn signed(headers: &HeaderMap, value: &str, max_age: i64) -> Response {
+fn signed(paths: &Paths, headers: &HeaderMap, value: &str, max_age: i64) -> Response {
     let secure = if over_https(headers) { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
-    ([(header::SET_COOKIE, cookie)], to_page()).into_response()
+    let base = &paths.base;
+    let cookie =
+        format!("{COOKIE}={value}; Path={base}; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
+    ([(header::SET_COOKIE, cookie)], to_page(paths)).into_response()
 }

@@ -4,7 +4,7 @@
 //! database or a link, so that every answer starts within a second.
 //!
 //! Request → [`serve`] (sockets, limits) → `router` (paths, headers) → `access` (who asks) →
-//! `page`, `report`, `events` or `actions`.
+//! `page`, `report`, `events` or `actions`. What is not ours goes to the hosted bot → `proxy`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +17,15 @@ use crate::runtime::status::Snapshot;
 
 mod access;
 mod actions;
+mod aside;
 mod events;
+mod hosted;
 mod limit;
 mod listen;
 mod login;
 mod page;
+mod paths;
+mod proxy;
 mod qr;
 mod report;
 mod router;
@@ -29,6 +33,7 @@ mod serve;
 mod words;
 
 pub use listen::{BindError, bind};
+pub use paths::Paths;
 pub use report::{Report, report};
 pub use serve::serve;
 
@@ -48,6 +53,8 @@ pub struct Site {
     pub admin_token: Option<Secret>,
     /// DYNO is set: requests come through Heroku's router.
     pub dyno: bool,
+    /// Which paths are ours, and whose the others are.
+    pub paths: Paths,
     /// Time between two comments on a silent event stream, [`HEARTBEAT`] outside tests.
     pub heartbeat: Duration,
 }
@@ -65,6 +72,7 @@ impl Site {
             handles,
             admin_token: config.web.admin_token.clone(),
             dyno: config.platform.dyno.is_some(),
+            paths: Paths { base: config.web.base.clone(), bot: config.web.proxy.clone() },
             heartbeat: HEARTBEAT,
         }
     }

@@ -10,25 +10,31 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::access::{Access, Denial, Proof};
+use super::hosted::{self, HostedCard};
+use super::paths::Paths;
 use super::qr;
 use super::router::SET_TOKEN;
 use super::words::{Tone, Words, words};
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, DatabaseStatus, Disconnect, LastBackup, Role, Snapshot, Warning};
+use crate::runtime::status::{
+    BotStatus, ChildState, DatabaseStatus, Disconnect, LastBackup, Role, Snapshot, Warning,
+};
 
-const STYLE: &str = include_str!("../../templates/page.css");
+/// The style of all our pages.
+pub const STYLE: &str = include_str!("../../templates/page.css");
 const SCRIPT: &str = include_str!("../../templates/page.js");
 
 /// The whole page for this visitor.
-pub fn page(name: &str, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
+pub fn page(name: &str, paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
     let page = Page {
         name,
+        base: &paths.base,
         style: STYLE,
         script: SCRIPT,
         version: env!("CARGO_PKG_VERSION"),
         build: build(),
         now_ms: now.timestamp_millis(),
-        live: live(snapshot, access, now),
+        live: live(paths, snapshot, access, now),
         sign_in: SignIn::of(access),
         set_token: SET_TOKEN,
         can_sign_out: access == Access::Admin(Proof::Cookie),
@@ -37,9 +43,10 @@ pub fn page(name: &str, snapshot: &Snapshot, access: Access, now: DateTime<Utc>)
 }
 
 /// The part of the page that changes.
-pub fn live(snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
+pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
     let admin = access.is_admin();
     rendered(&Live {
+        base: &paths.base,
         simulator: snapshot.simulator.as_deref(),
         stopping: snapshot.stopping,
         started: Moment::past(snapshot.started_at, now),
@@ -48,7 +55,7 @@ pub fn live(snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
         bots: snapshot
             .bots
             .iter()
-            .map(|(name, bot)| BotCard::of(name, bot, snapshot.dyno.as_deref(), admin, now))
+            .map(|(name, bot)| BotCard::of(name, bot, snapshot.dyno.as_deref(), paths, admin, now))
             .collect(),
         admin,
     })
@@ -81,7 +88,8 @@ pub fn content_security_policy() -> HeaderValue {
     POLICY.clone()
 }
 
-fn rendered(template: &impl Template) -> String {
+/// The text of a template.
+pub fn rendered(template: &impl Template) -> String {
     // Writing to a String fails only when a value's Display does, and ours do not.
     template.render().unwrap_or_else(|error| {
         tracing::error!(%error, "the page could not be rendered");
@@ -93,6 +101,7 @@ fn rendered(template: &impl Template) -> String {
 #[template(path = "page.html")]
 struct Page<'a> {
     name: &'a str,
+    base: &'a str,
     style: &'static str,
     script: &'static str,
     version: &'static str,
@@ -107,6 +116,7 @@ struct Page<'a> {
 #[derive(Template)]
 #[template(path = "live.html")]
 struct Live<'a> {
+    base: &'a str,
     simulator: Option<&'a str>,
     stopping: bool,
     started: Moment,
@@ -140,21 +150,23 @@ impl SignIn {
 }
 
 /// A point in time: for the script, and readable without it.
-struct Moment {
-    ms: i64,
-    iso: String,
+pub struct Moment {
+    pub ms: i64,
+    pub iso: String,
     /// "24 Nov, 21:42:05 UTC".
-    clock: String,
+    pub clock: String,
     /// "2 h 14 min", from or until now.
-    span: String,
+    pub span: String,
 }
 
 impl Moment {
-    fn past(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+    /// A point behind us.
+    pub fn past(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         Self::new(at, now - at)
     }
 
-    fn coming(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+    /// A point ahead of us.
+    pub fn coming(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         Self::new(at, at - now)
     }
 
@@ -182,7 +194,7 @@ fn grouped(count: &u64) -> String {
 }
 
 /// A count of bytes: 12.3 KB.
-fn size_text(bytes: &u64) -> String {
+pub fn size_text(bytes: &u64) -> String {
     match *bytes {
         bytes @ 0..1024 => format!("{bytes} B"),
         bytes @ 1024..1_048_576 => format!("{:.1} KB", bytes as f64 / 1024.0),
@@ -244,12 +256,15 @@ struct BotCard<'a> {
     warnings: Vec<(&'a Warning, Moment)>,
     since: Moment,
     open: Option<Moment>,
-    next: Option<Moment>,
+    /// What is waited for, and until when.
+    next: Option<(String, Moment)>,
     last: Option<(&'a Disconnect, Moment)>,
     backup: Option<(&'a LastBackup, Moment)>,
     pairing: Pairing,
     /// Which dyno holds the link, and what this one does meanwhile.
     place: Option<String>,
+    /// Of a hosted bot.
+    hosted: Option<HostedCard<'a>>,
     bot: &'a BotStatus,
 }
 
@@ -268,11 +283,20 @@ enum Pairing {
 }
 
 impl<'a> BotCard<'a> {
-    fn of(name: &'a str, bot: &'a BotStatus, dyno: Option<&str>, admin: bool, now: DateTime<Utc>) -> Self {
+    fn of(
+        name: &'a str,
+        bot: &'a BotStatus,
+        dyno: Option<&str>,
+        paths: &Paths,
+        admin: bool,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let own = bot;
         let place = place(bot, dyno);
         let withheld = bot.kept_by().is_some_and(|holder| holder.qr_withheld);
         let bot = bot.shown();
-        let words = words(bot.state);
+        let words = hosted::words(bot).unwrap_or_else(|| words(bot.state));
+        let hosted = HostedCard::of(name, own, bot, paths, admin, now);
         Self {
             name,
             code: bot.state.name(),
@@ -290,17 +314,30 @@ impl<'a> BotCard<'a> {
                 .collect(),
             since: Moment::past(bot.since, now),
             open: bot.open_since.filter(|_| bot.state == LinkState::Open).map(|at| Moment::past(at, now)),
-            next: bot.next_attempt_at.map(|at| Moment::coming(at, now)),
+            next: waited_for(bot, now),
             last: bot.last_disconnect.as_ref().map(|last| (last, Moment::past(last.at, now))),
             pairing: match pairing(bot, admin, now) {
                 Pairing::Waiting if withheld => Pairing::Withheld,
                 pairing => pairing,
             },
             place,
+            hosted,
             backup: bot.backup.last.as_ref().map(|last| (last, Moment::past(last.taken_at, now))),
             bot,
         }
     }
+}
+
+/// The start of a hosted bot's program, or else the next dial.
+fn waited_for(bot: &BotStatus, now: DateTime<Utc>) -> Option<(String, Moment)> {
+    let child = bot.hosted.as_ref().map(|hosted| &hosted.child);
+    let start =
+        child.filter(|child| child.state == ChildState::Waiting).and_then(|child| child.next_start_at);
+    if let Some(at) = start {
+        return Some(("until the bot is started again".to_owned(), Moment::coming(at, now)));
+    }
+    let at = bot.next_attempt_at?;
+    Some((format!("until attempt {}", bot.attempt + 1), Moment::coming(at, now)))
 }
 
 /// Where the link is held, when there is more to say than "here".

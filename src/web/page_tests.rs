@@ -5,6 +5,16 @@ use crate::runtime::status::{Board, Holder, Qr, WarningKind};
 
 const ADMIN: Access = Access::Admin(Proof::ThisMachine);
 const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
+
+/// The page at `/`.
+fn live(snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
+    super::live(&Paths::plain(), snapshot, access, now)
+}
+
+fn page(name: &str, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
+    super::page(name, &Paths::plain(), snapshot, access, now)
+}
+
 const EVERY_STATE: [LinkState; 17] = [
     LinkState::Starting,
     LinkState::WaitingForDatabase,

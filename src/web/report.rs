@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::hosted;
 use crate::link::LinkState;
 use crate::runtime::status::{
-    BotStatus, DatabaseStatus, Disconnect, LastBackup, Memory, Role, SealingStatus, Snapshot, WarningKind,
+    BotStatus, DatabaseStatus, Disconnect, HostedStatus, LastBackup, Memory, Role, SealingStatus, Snapshot,
+    WarningKind,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -76,6 +78,8 @@ pub struct BotReport {
     pub last_backup: Option<LastBackup>,
     /// Why the last try to take one failed.
     pub backup_problem: Option<String>,
+    /// Program, session and WebSocket of a hosted bot; `null` for a native one.
+    pub hosted: Option<HostedStatus>,
 }
 
 /// One warning of a [`BotReport`].
@@ -168,6 +172,7 @@ fn bot_report(bot: &BotStatus, own: Option<&str>, now: DateTime<Utc>) -> BotRepo
         messages_out: bot.messages_out,
         last_backup: bot.backup.last.clone(),
         backup_problem: bot.backup.problem.clone(),
+        hosted: bot.hosted.as_ref().map(hosted::public),
     }
 }
 

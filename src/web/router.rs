@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{Html, IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Denial, Gate};
 use super::login::retry_after;
-use super::{Site, actions, events, login, page, report};
+use super::paths::{HEALTHZ, Paths, STATUS};
+use super::{Site, actions, events, login, page, proxy, report};
 use crate::bot::handle::BotHandle;
 use crate::runtime::clock;
 use crate::runtime::status::Snapshot;
@@ -41,18 +42,28 @@ pub struct Shared {
     pub handles: BTreeMap<String, BotHandle>,
     /// Who may do what.
     pub gate: Gate,
+    /// Which paths are ours.
+    pub paths: Paths,
     /// Time between two comments of a silent stream.
     pub heartbeat: Duration,
     /// Ends the streams.
     pub stop: CancellationToken,
     /// One permit an open stream.
     pub streams: Arc<Semaphore>,
+    /// One permit a request that is with the bot.
+    pub passing: Arc<Semaphore>,
 }
 
 impl Shared {
     /// The page as this visitor may see it.
     pub fn page(&self, access: Access) -> String {
-        page::page(&self.name, &self.snapshot.borrow().clone(), access, clock::now())
+        page::page(&self.name, &self.paths, &self.snapshot.borrow().clone(), access, clock::now())
+    }
+
+    /// An answer of ours, with the headers that all of ours have.
+    pub fn guarded(&self, mut response: Response) -> Response {
+        guard(response.headers_mut());
+        response
     }
 }
 
@@ -63,23 +74,32 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         snapshot: site.snapshot,
         handles: site.handles,
         gate: Gate::new(site.admin_token, site.dyno),
+        paths: site.paths,
         heartbeat: site.heartbeat,
         stop,
         streams: Arc::new(Semaphore::new(STREAMS)),
+        passing: Arc::new(Semaphore::new(proxy::AT_ONCE)),
     });
-    Router::new()
-        .route("/", get(home))
-        .route("/status", get(status))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/events", get(stream))
-        .route("/login", post(login::login))
-        .route("/logout", post(login::logout))
-        .route("/bots/{name}/reconnect", post(actions::reconnect))
-        .route("/bots/{name}/qr", post(actions::new_qr))
-        .fallback(nothing_here)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+    let paths = &shared.paths;
+    let mut ours = Router::new()
+        .route(&paths.base, get(home))
+        .route(STATUS, get(status))
+        .route(HEALTHZ, get(healthz))
+        .route(&paths.below("readyz"), get(readyz))
+        .route(&paths.below("events"), get(stream))
+        .route(&paths.below("login"), post(login::login))
+        .route(&paths.below("logout"), post(login::logout))
+        .route(&paths.below("bots/{name}/reconnect"), post(actions::reconnect))
+        .route(&paths.below("bots/{name}/qr"), post(actions::new_qr))
+        .route(&paths.below("bots/{name}/restart"), post(actions::restart));
+    if let Some(path) = paths.without_slash() {
+        let base = paths.base.clone();
+        ours = ours.route(path, get(async move || Redirect::permanent(&base)));
+    }
+    ours.layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(finish))
+        // Behind the layers: their limits and headers are not the bot's.
+        .fallback(proxy::pass)
         .with_state(shared)
 }
 
@@ -129,8 +149,12 @@ async fn stream(
     events::stream(shared, view)
 }
 
-async fn nothing_here() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "Nothing here. There are: /, /status, /healthz, /readyz and /events.\n")
+/// The answer to a path that nobody has.
+pub fn nothing_here(paths: &Paths) -> Response {
+    let base = &paths.base;
+    let text =
+        format!("Nothing here. There are: {base}, {STATUS}, {HEALTHZ}, {base}readyz and {base}events.\n");
+    (StatusCode::NOT_FOUND, text).into_response()
 }
 
 /// The answer to a visitor without the right.
@@ -167,8 +191,8 @@ pub fn explain(denial: Denial) -> String {
 }
 
 /// Back to the page, after a form.
-pub fn to_page() -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response()
+pub fn to_page(paths: &Paths) -> Response {
+    Redirect::to(&paths.base).into_response()
 }
 
 /// Whether the client would rather have HTML than JSON: browsers name text/html, programs do not.
@@ -203,7 +227,11 @@ async fn finish(request: Request, next: Next) -> Response {
             (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")], text).into_response()
         }
     };
-    let headers = response.headers_mut();
+    guard(response.headers_mut());
+    response
+}
+
+fn guard(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
@@ -216,7 +244,6 @@ async fn finish(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(header::CONTENT_SECURITY_POLICY, page::content_security_policy());
-    response
 }
 
 #[cfg(test)]

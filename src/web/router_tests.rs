@@ -11,7 +11,7 @@ use crate::bot::handle::{Answer, Errand, Request as Ask};
 use crate::config::Secret;
 use crate::link::LinkState;
 use crate::link::state::Parked;
-use crate::runtime::status::{Board, Holder, Qr, WarningKind};
+use crate::runtime::status::{Board, ChildState, Holder, HostedStatus, Qr, WarningKind};
 
 const TOKEN: &str = "correct horse";
 
@@ -23,6 +23,10 @@ struct Stage {
 }
 
 fn stage(token: Option<&str>) -> Stage {
+    stage_at(token, Paths::plain())
+}
+
+fn stage_at(token: Option<&str>, paths: Paths) -> Stage {
     let board = Board::new(clock::now(), None, ["main"].into_iter());
     let (handle, asked) = BotHandle::new();
     let site = Site {
@@ -31,6 +35,7 @@ fn stage(token: Option<&str>) -> Stage {
         handles: BTreeMap::from([("main".to_owned(), handle)]),
         admin_token: token.map(Secret::new),
         dyno: false,
+        paths,
         heartbeat: super::super::HEARTBEAT,
     };
     let stop = CancellationToken::new();
@@ -369,6 +374,7 @@ fn standby() -> (Stage, mpsc::Receiver<Errand>) {
         handles: BTreeMap::from([("main".to_owned(), handle.with_errands("main", sender))]),
         admin_token: None,
         dyno: false,
+        paths: Paths::plain(),
         heartbeat: super::super::HEARTBEAT,
     };
     let stop = CancellationToken::new();
@@ -431,4 +437,125 @@ async fn actions_on_a_standby_go_to_the_holder() {
     drop(errands);
     let (status, body) = stage.post("/bots/main/qr", &[LOCAL, OWN], "").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+}
+
+#[tokio::test]
+async fn the_base_moves_all_but_status_and_healthz() {
+    let paths = Paths { base: "/blacksky/".to_owned(), bot: None };
+    let mut stage = stage_at(Some(TOKEN), paths);
+    for (uri, expected) in [
+        ("/blacksky/", 200),
+        ("/blacksky/readyz", 503),
+        ("/status", 200),
+        ("/healthz", 200),
+        ("/blacksky", 308),
+        ("/", 404),
+        ("/readyz", 404),
+        ("/blacksky/status", 404),
+        ("/blacksky/healthz", 404),
+        ("/blacksky//", 404),
+    ] {
+        assert_eq!(stage.get(uri, &[LOCAL]).await.0.as_u16(), expected, "{uri}");
+    }
+    assert_eq!(stage.ask("GET", "/blacksky", &[LOCAL], "").await.headers()["location"], "/blacksky/");
+    let (_, page) = stage.get("/blacksky/", &[LOCAL]).await;
+    assert!(
+        page.contains("action=\"/blacksky/login\"") && page.contains("data-base=\"/blacksky/\""),
+        "{page}"
+    );
+
+    let response = stage.ask("POST", "/blacksky/login", &[LOCAL, OWN, FORM], "token=correct+horse").await;
+    assert_eq!(response.headers()["location"], "/blacksky/");
+    let cookie = response.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("; Path=/blacksky/;"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    stage.board.bot("main", |bot| bot.state = LinkState::Parked(Parked::QrExpired));
+    let (_, page) = stage.get("/blacksky/", &[LOCAL, ("cookie", pair)]).await;
+    assert!(
+        page.contains("action=\"/blacksky/logout\"") && page.contains("action=\"/blacksky/bots/main/qr\"")
+    );
+    let form = [LOCAL, OWN, ("cookie", pair), ("accept", "text/html")];
+    let response = stage.ask("POST", "/blacksky/bots/main/qr", &form, "").await;
+    assert_eq!(response.headers()["location"], "/blacksky/");
+    assert_eq!(stage.asked.try_recv(), Ok(Ask::ShowNewQr));
+    let events = stage.ask("GET", "/blacksky/events?view=page", &[LOCAL, ("cookie", pair)], "").await;
+    let event = piece(&mut events.into_body().into_data_stream()).await.unwrap();
+    assert!(event.contains("/blacksky/bots/main/qr"), "{event}");
+}
+
+#[tokio::test]
+async fn a_base_beside_a_path_that_stays_is_no_conflict() {
+    for base in ["/status/", "/healthz/", "/a/b/c/d/"] {
+        let stage = stage_at(None, Paths { base: base.to_owned(), bot: None });
+        assert_eq!(stage.get(base, &[LOCAL]).await.0, StatusCode::OK, "{base}");
+        assert_eq!(stage.get("/status", &[LOCAL]).await.0, StatusCode::OK);
+    }
+}
+
+fn run_a_program(stage: &Stage) {
+    stage.board.bot("main", |bot| {
+        bot.state = LinkState::Parked(Parked::BotCrashes);
+        let mut hosted = HostedStatus { port: Some(45123), ..HostedStatus::default() };
+        hosted.child.state = ChildState::CrashLoop;
+        hosted.child.last_exit = Some("ended with code 1 at 491701234567".into());
+        hosted.vault.problem = Some("session-491701234567.0.json is torn".into());
+        hosted.last_lines = vec!["Error: <b>the last word</b>".into()];
+        bot.hosted = Some(hosted);
+    });
+}
+
+#[tokio::test]
+async fn a_program_is_restarted_by_admins_and_a_native_bot_has_none() {
+    let mut stage = stage(None);
+    let (status, body) = stage.post("/bots/main/restart", &[LOCAL, OWN], "").await;
+    assert_eq!(status, StatusCode::CONFLICT, "{body}");
+    run_a_program(&stage);
+    assert_eq!(stage.post("/bots/main/restart", &[LOCAL], "").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(stage.post("/bots/main/restart", &[LOCAL, OWN], "").await.0, StatusCode::ACCEPTED);
+    assert_eq!(stage.asked.try_recv(), Ok(Ask::RestartBot));
+}
+
+#[tokio::test]
+async fn what_a_program_wrote_is_for_admins_and_status_has_no_secret() {
+    let stage = stage(Some(TOKEN));
+    run_a_program(&stage);
+    let bearer = ("authorization", "Bearer correct horse");
+    let (_, admin) = stage.get("/", &[LOCAL, bearer]).await;
+    assert!(
+        admin.contains("Error: &#60;b&#62;the last word") && admin.contains("127.0.0.1:45123"),
+        "{admin}"
+    );
+    assert!(admin.contains("action=\"/bots/main/restart\"") && admin.contains("Start again"));
+    let (_, public) = stage.get("/", &[LOCAL]).await;
+    for secret in ["the last word", "45123", "491701234567", "<form method=\"post\" action=\"/bots"] {
+        assert!(!public.contains(secret), "{secret}");
+    }
+    let (_, status) = stage.get("/status", &[LOCAL, bearer]).await;
+    for secret in ["the last word", "45123", "491701234567"] {
+        assert!(!status.contains(secret), "{status}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let hosted = &json["bots"]["main"]["hosted"];
+    assert_eq!(hosted["child"]["state"], "crash_loop");
+    let document = include_str!("../../docs/status.md");
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let parts = [hosted, &hosted["child"], &hosted["vault"], &hosted["relay"]];
+    for key in parts.into_iter().flat_map(keys) {
+        assert!(document.contains(&format!("`{key}`")), "docs/status.md does not mention `{key}`");
+    }
+}
+
+#[tokio::test]
+async fn without_a_program_there_is_nothing_beside_our_paths() {
+    let stage = stage_at(None, Paths { base: "/".to_owned(), bot: Some("main".to_owned()) });
+    let (status, body) = stage.get("/panel", &[LOCAL]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, "The bot main is not running yet.\n");
+    let response = stage.ask("GET", "/panel", &[LOCAL, ("accept", "text/html")], "").await;
+    assert_eq!(response.headers()["x-frame-options"], "DENY");
+    assert!(text(response).await.contains("<a href=\"/\">State of the bot</a>"));
+    assert_eq!(
+        stage.ask("CONNECT", "example.org:443", &[], "").await.status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
 }

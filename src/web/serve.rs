@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::Site;
 use super::access::Peer;
+use super::aside::Aside;
 use super::router::router;
 
 /// Connections at the same time; more wait in the system's queue.
@@ -84,8 +85,10 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
 async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Events are small and should not wait for more.
     let _ = socket.set_nodelay(true);
+    let (aside, mut works) = Aside::new();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(aside.clone());
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
@@ -93,18 +96,31 @@ async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: C
         .header_read_timeout(HEAD_DEADLINE)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    let result = {
+        let mut connection = std::pin::pin!(connection);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => break result,
+                () = works.go_on() => {}
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
         }
     };
-    if let Err(error) = result {
+    match result {
+        Ok(()) => {
+            if let Some(tunnel) = works.after() {
+                // Nobody waits for the end of a WebSocket.
+                let _ = stop.run_until_cancelled(tunnel).await;
+            }
+        }
         // A client that hangs up or talks garbage is its own problem.
-        tracing::debug!(%error, "web connection ended");
+        Err(error) => tracing::debug!(%error, "web connection ended"),
     }
 }
 

@@ -94,7 +94,8 @@ fn parked(why: Parked) -> Words {
         Parked::QrExpired | Parked::PairingBroken => (false, true),
         // Trying earlier can only make it longer.
         Parked::TemporaryBan => (false, false),
-        Parked::BotCrashes | Parked::BotNotStarted => (true, false),
+        // The program can be started again, which is another button.
+        Parked::BotCrashes | Parked::BotNotStarted => (false, false),
     };
     Words { word: "Stopped", meaning, tone: Tone::Act, can_reconnect, can_pair }
 }

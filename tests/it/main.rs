@@ -82,4 +82,5 @@ mod store;
 #[cfg(feature = "simulator")]
 mod web_browser;
 #[cfg(feature = "simulator")]
+mod web_proxy;
 mod web_socket;

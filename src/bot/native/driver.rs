@@ -174,6 +174,8 @@ impl Driver {
             }
             Wake::Request(Some(Request::ReconnectNow)) => Some(Event::ReconnectNow),
             Wake::Request(Some(Request::ShowNewQr)) => Some(Event::ShowNewQr),
+            // The page offers it for hosted bots only.
+            Wake::Request(Some(Request::RestartBot)) => None,
             Wake::Request(None) => {
                 self.unasked = true;
                 None

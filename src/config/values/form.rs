@@ -109,6 +109,25 @@ form! {
 }
 
 form! {
+    /// Where the page is: a path that begins and ends with a slash.
+    pub struct BasePath;
+    pattern "^/([A-Za-z0-9][A-Za-z0-9._~-]{0,63}/){0,4}$";
+    fits |text| {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
+        let inner = parts.get(1..parts.len() - 1).unwrap_or_default();
+        first.is_empty() && last.is_empty() && parts.len() >= 2 && inner.len() <= 4 && inner.iter().all(|part| {
+            (1..=64).contains(&part.len())
+                && part.as_bytes()[0].is_ascii_alphanumeric()
+                && all(part, |b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
+        })
+    };
+    wrong "is not a base path";
+    help "write a path that begins and ends with a slash, for example \"/blacksky/\"";
+    sensitive false;
+}
+
+form! {
     /// Who may use a command: a phone number or a chat id. Personal, so never shown.
     pub struct Contact;
     pattern "^(\\+?[0-9]{5,20}|[0-9A-Za-z._:-]{1,64}@(s\\.whatsapp\\.net|lid|g\\.us))$";
@@ -162,6 +181,7 @@ pub(crate) mod tests {
                 "[a-z]{0,3}[:/][a-z0-9-]{0,66}",
                 "https://[a-z@ \u{85}\u{feff}\u{a0}/]{0,5}",
                 "\\+?[0-9]{3,22}",
+                "/?([a-zA-Z0-9._~-]{0,2}/){0,5}",
                 "[a-z0-9:-]{0,3}@(lid|g\\.us|s\\.whatsapp\\.net|gxus)",
             ]
         ) {
@@ -169,6 +189,7 @@ pub(crate) mod tests {
             agree::<Stack>(&text);
             agree::<Addon>(&text);
             agree::<Buildpack>(&text);
+            agree::<BasePath>(&text);
             agree::<Contact>(&text);
             agree::<Trigger>(&text);
         }

@@ -8,7 +8,7 @@ use blacksky::bot::handle::{BotHandle, Request};
 use blacksky::config::Secret;
 use blacksky::runtime::clock;
 use blacksky::runtime::status::Board;
-use blacksky::web::{self, Site};
+use blacksky::web::{self, Paths, Site};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,6 +36,11 @@ impl TestSite {
 
     /// With another time between two comments of an event stream.
     pub async fn start_with(port: u16, admin_token: Option<&str>, heartbeat: Duration) -> Self {
+        Self::start_at(port, admin_token, heartbeat, Paths::plain()).await
+    }
+
+    /// With other paths.
+    pub async fn start_at(port: u16, admin_token: Option<&str>, heartbeat: Duration, paths: Paths) -> Self {
         let board = Board::new(clock::now(), None, ["main"].into_iter());
         let (handle, asked) = BotHandle::new();
         let site = Site {
@@ -44,6 +49,7 @@ impl TestSite {
             handles: BTreeMap::from([("main".to_owned(), handle)]),
             admin_token: admin_token.map(Secret::new),
             dyno: false,
+            paths,
             heartbeat,
         };
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");

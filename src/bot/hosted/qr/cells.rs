@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn text_is_no_row() {
-        for line in ["", "a line of a log that is long enough", "\u{1b}[32mgreen\u{1b}[0m", "██████ 100%"] {
+        for line in ["", "a line of a log that is long enough", "\u{1b}[32mgreen\u{1b}[0m", "██████ 100%"]
+        {
             assert_eq!(cells(line), None, "{line}");
         }
         assert_eq!(cells(&"█".repeat(LONGEST)), None);

@@ -16,7 +16,7 @@ const KEY: std::ops::RangeInclusive<usize> = 40..=48;
 pub fn find(line: &str) -> Option<&str> {
     line.match_indices(START).find_map(|(at, _)| {
         let (before, text) = line.split_at(at);
-        if before.bytes().next_back().is_some_and(is_base64) {
+        if before.bytes().next_back().is_some_and(is_base64) && !ends_with_colour(before) {
             return None;
         }
         let end = at + length(text)?;
@@ -45,6 +45,12 @@ fn length(text: &str) -> Option<usize> {
 fn run(text: &str, fitting: std::ops::RangeInclusive<usize>) -> Option<usize> {
     let length = text.bytes().take(fitting.end() + 1).take_while(|byte| is_base64(*byte)).count();
     fitting.contains(&length).then_some(length)
+}
+
+/// The text ends with `ESC [ … m`.
+fn ends_with_colour(text: &str) -> bool {
+    let codes = text.rsplit_once("\u{1b}[").and_then(|(_, rest)| rest.strip_suffix('m'));
+    codes.is_some_and(|codes| codes.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'))
 }
 
 fn is_base64(byte: u8) -> bool {

@@ -9,8 +9,9 @@ fn payloads() -> impl Strategy<Value = String> {
     let reference = "2@[A-Za-z0-9+/=_-]{60,140}";
     let address = prop_oneof![Just(""), Just("https://wa.me/settings/linked_devices#")];
     let platform = prop_oneof![Just(""), Just(",1")];
-    (address, reference, key, key, key, platform)
-        .prop_map(|(address, reference, a, b, c, platform)| format!("{address}{reference},{a},{b},{c}{platform}"))
+    (address, reference, key, key, key, platform).prop_map(|(address, reference, a, b, c, platform)| {
+        format!("{address}{reference},{a},{b},{c}{platform}")
+    })
 }
 
 /// The modules of a QR with a light margin; true is dark.
