@@ -233,7 +233,12 @@ mod tests {
                 Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
                 _ => sample(&key.schema),
             };
-            let env = BTreeMap::from([(variable.clone(), value)]);
+            let mut env = BTreeMap::from([(variable.clone(), value)]);
+            if path == "web.proxy" {
+                // It names a hosted bot.
+                let hosted = [("KIND", "hosted"), ("COMMAND", "node,index.js")];
+                env.extend(hosted.map(|(key, value)| (format!("BLACKSKY_BOTS_MAIN_{key}"), value.to_owned())));
+            }
             let loaded = Config::parse(Path::new("blacksky.toml"), Vec::new(), &env)
                 .unwrap_or_else(|problems| panic!("{variable}: {problems}"));
             assert!(loaded.warnings.is_empty(), "{variable}: {:?}", loaded.warnings);
