@@ -237,7 +237,9 @@ mod tests {
             if path == "web.proxy" {
                 // It names a hosted bot.
                 let hosted = [("KIND", "hosted"), ("COMMAND", "node,index.js")];
-                env.extend(hosted.map(|(key, value)| (format!("BLACKSKY_BOTS_MAIN_{key}"), value.to_owned())));
+                env.extend(
+                    hosted.map(|(key, value)| (format!("BLACKSKY_BOTS_MAIN_{key}"), value.to_owned())),
+                );
             }
             let loaded = Config::parse(Path::new("blacksky.toml"), Vec::new(), &env)
                 .unwrap_or_else(|problems| panic!("{variable}: {problems}"));

@@ -149,6 +149,21 @@ mod tests {
     }
 
     #[test]
+    fn a_person_is_sent_to_where_the_page_is() {
+        let of = |file: &str| {
+            let path = Path::new("blacksky.toml");
+            Config::parse(path, file.as_bytes().to_vec(), &NoEnvironment)
+                .expect("good")
+                .config
+                .app
+                .success_url
+        };
+        assert_eq!(of(""), "/");
+        assert_eq!(of("[web]\nbase = \"/blacksky/\"\n"), "/blacksky/");
+        assert_eq!(of("[app]\nsuccess_url = \"/shop\"\n[web]\nbase = \"/blacksky/\"\n"), "/shop");
+    }
+
+    #[test]
     fn a_name_that_has_no_port_is_refused_with_the_ones_there_are() {
         let problem = |file: &str| proxy(file).expect_err("wrong").list.remove(0);
         let missing = problem(&format!("{ONE}[web]\nproxy = \"other\"\n"));

@@ -4,7 +4,10 @@ use blacksky::bot::handle::Request;
 use blacksky::link::LinkState;
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
-use blacksky::runtime::status::{DatabaseStatus, Disconnect, Holder, Qr, WarningKind};
+use blacksky::runtime::status::{
+    ChildState, DatabaseStatus, Disconnect, Holder, HostedStatus, Qr, RelayWay, WarningKind,
+};
+use blacksky::web::{self, Paths};
 use chrono::TimeDelta;
 
 use crate::support::browser::{Browser, SOON};
@@ -82,6 +85,37 @@ fn stand_by(site: &TestSite, qr_withheld: bool) {
         let bot_of_holder = Box::new(bot.clone());
         bot.holder = Some(Holder { dyno: Some("web.1".into()), bot: bot_of_holder, qr_withheld });
         bot.state = LinkState::Standby;
+    });
+}
+
+/// A hosted bot: 3 files of session, a relay, a port.
+fn host(site: &TestSite, change: impl FnOnce(&mut HostedStatus)) {
+    site.board.bot("main", |bot| {
+        let mut hosted = HostedStatus { port: Some(45123), ..HostedStatus::default() };
+        hosted.child.state = ChildState::Running;
+        hosted.child.started_at = Some(clock::now() - TimeDelta::minutes(134));
+        hosted.vault.files = 812;
+        hosted.vault.bytes = 1_240_000;
+        hosted.vault.mirrored_at = Some(clock::now() - TimeDelta::seconds(4));
+        hosted.relay.way = RelayWay::Through;
+        (hosted.relay.dials, hosted.relay.frames_in, hosted.relay.frames_out) = (3, 51_204, 12_877);
+        hosted.memory_bytes = Some(142 << 20);
+        hosted.memory_limit_bytes = Some(400 << 20);
+        change(&mut hosted);
+        bot.hosted = Some(hosted);
+    });
+}
+
+fn crash(site: &TestSite) {
+    park(site, Parked::BotCrashes);
+    host(site, |hosted| {
+        hosted.child.state = ChildState::CrashLoop;
+        hosted.child.restarts = 5;
+        hosted.child.last_exit = Some("ended with code 1 after 0.4 s".into());
+        let line = |n| format!("    at Module._compile (node:internal/modules/cjs/loader:1{n:03}:14)");
+        hosted.last_lines = vec!["Error: Cannot find module './config'".to_owned()];
+        hosted.last_lines.extend((0..49).map(line));
+        hosted.memory_bytes = None;
     });
 }
 
@@ -194,6 +228,92 @@ async fn with_a_token_a_person_signs_in_to_see_the_qr() {
     browser.until("signed out", "return document.querySelector('#token') !== null").await;
 }
 
+/// The bot has `/`, and the page follows its base.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_bot_is_followed_and_restarted_from_a_page_below_a_base() {
+    let paths = Paths { base: "/blacksky/".to_owned(), bot: Some("main".to_owned()) };
+    let mut site = TestSite::start_at(0, Some("correct horse"), web::HEARTBEAT, paths).await;
+    let browser = Browser::start().await;
+    open(&site);
+    host(&site, |_| {});
+    browser.open(&site.url("/blacksky"), 1280, 900, "light").await;
+    until_word(&browser, "Connected").await;
+    let facts = browser.text(".facts").await.expect("facts");
+    for words in ["812 files, 1.2 MB", "Through blacksky", "142.0 MB of 400.0 MB", "51,204"] {
+        assert!(facts.contains(words), "{words}: {facts}");
+    }
+    assert!(!facts.contains("45123"), "the port is for the admin: {facts}");
+    let form = browser.client.form(fantoccini::Locator::Css(".signin form")).await.expect("a form");
+    form.set_by_name("token", "correct horse").await.expect("a field");
+    browser.click(".signin button").await;
+    browser.until("signed in", "return document.querySelector('#token') === null").await;
+    assert!(browser.client.current_url().await.expect("an address").path() == "/blacksky/");
+    assert!(browser.text(".facts").await.expect("facts").contains("127.0.0.1:45123"));
+    browser.run("window.mark = 'same page'").await;
+    browser.click("[data-key=restart]").await;
+    assert_eq!(site.asked.recv().await, Some(Request::RestartBot));
+
+    host(&site, |hosted| {
+        hosted.child.state = ChildState::Waiting;
+        hosted.child.next_start_at = Some(clock::now() + TimeDelta::seconds(30));
+    });
+    until_word(&browser, "Connected").await;
+    site.board.bot("main", |bot| bot.state = LinkState::Connecting);
+    until_word(&browser, "Restarting").await;
+    let big = browser.text(".big").await.expect("a countdown");
+    assert!(big.ends_with(" s"), "{big}");
+
+    crash(&site);
+    until_word(&browser, "Stopped").await;
+    let lines = browser.text(".lines pre").await.expect("the last lines");
+    assert!(lines.starts_with("Error: Cannot find module") && lines.lines().count() == 50, "{lines}");
+    // What was closed stays closed when more lines come.
+    browser.click(".lines summary").await;
+    site.board.bot("main", |bot| {
+        bot.hosted.as_mut().expect("hosted").last_lines.push("one more".into());
+    });
+    browser
+        .until(
+            "the new line is there",
+            "return document.querySelector('.lines pre').textContent.endsWith('one more')",
+        )
+        .await;
+    assert_eq!(browser.run("return document.querySelector('.lines details').open").await, false);
+    assert!(browser.text("[data-key=restart]").await.expect("a button").starts_with("Start again"));
+    browser.click("[data-key=restart]").await;
+    assert_eq!(site.asked.recv().await, Some(Request::RestartBot));
+
+    // A code that the bot printed is shown like our own.
+    show_qr(&site, 4);
+    browser.until_scanned(&payload(4)).await;
+    assert_eq!(browser.run("return window.mark").await, "same page");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+/// Where the bot does not answer, a person is told and led to the page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_of_a_bot_that_does_not_listen_is_explained_and_tried_again() {
+    let paths = Paths { base: "/blacksky/".to_owned(), bot: Some("main".to_owned()) };
+    let site = TestSite::start_at(0, None, web::HEARTBEAT, paths).await;
+    open(&site);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    drop(listener);
+    host(&site, |hosted| hosted.port = Some(port));
+    let browser = Browser::start().await;
+    for (width, height, scheme) in [(1280, 600, "light"), (390, 844, "dark")] {
+        browser.open(&site.url("/"), width, height, scheme).await;
+        let text = browser.text(".refusal").await.expect("a sentence");
+        assert!(text.contains(&format!("does not listen on port {port} yet")), "{text}");
+        keep(&browser, &format!("refusal-{width}-{scheme}")).await;
+    }
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("still free");
+    let app = axum::Router::new().fallback(|| async { axum::response::Html("<p id=own>here</p>") });
+    let bot = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
+    browser.until("the bot's own page", "return document.querySelector('#own') !== null").await;
+    bot.abort();
+}
+
 /// With BLACKSKY_PICTURES=FOLDER pictures of the page are kept there, for people to look at.
 async fn keep(browser: &Browser, name: &str) {
     if let Some(folder) = std::env::var_os("BLACKSKY_PICTURES") {
@@ -225,7 +345,7 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
         snapshot.started_at = clock::now() - TimeDelta::hours(3);
     });
     type Scene = fn(&TestSite);
-    let scenes: [(&str, Scene); 9] = [
+    let scenes: [(&str, Scene); 13] = [
         ("pairing", |site| show_qr(site, 1)),
         ("open", open),
         ("backing-off", |site| back_off(site, TimeDelta::seconds(25))),
@@ -243,8 +363,30 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
             site.board.bot("main", |bot| bot.qr = None);
             stand_by(site, true);
         }),
+        ("hosted", |site| {
+            open(site);
+            host(site, |_| {});
+        }),
+        ("hosted-crash-loop", crash),
+        ("hosted-restarting", |site| {
+            open(site);
+            site.board.bot("main", |bot| bot.state = LinkState::Connecting);
+            host(site, |hosted| {
+                hosted.child.state = ChildState::Waiting;
+                hosted.child.next_start_at = Some(clock::now() + TimeDelta::seconds(9));
+                hosted.child.last_exit = Some("ended by signal 9 (SIGKILL)".into());
+                hosted.vault.removed_at = Some(clock::now());
+                hosted.vault.problem = Some("pre-key-17.json does not parse".into());
+                hosted.relay.way = RelayWay::Around;
+            });
+        }),
+        ("hosted-pairing", |site| {
+            show_qr(site, 1);
+            host(site, |_| {});
+        }),
         ("many", |site| {
             open(site);
+            site.board.bot("main", |bot| bot.hosted = None);
             site.board.update(|snapshot| {
                 let bot = snapshot.bots["main"].clone();
                 for name in ["orders", "support", "newsletter"] {
@@ -272,6 +414,11 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
                 let text = format!("<img src=x onerror=window.evil=1>{}", "x".repeat(300));
                 bot.last_disconnect = Some(Disconnect { at: clock::now(), reason: "r".repeat(200), text });
                 bot.disconnects.insert("r".repeat(200), u64::MAX);
+                let mut hosted = HostedStatus::default();
+                hosted.child.last_exit = Some("<img src=x onerror=window.evil=1>".repeat(9));
+                hosted.vault.problem = Some(format!("<svg onload=window.evil=1>{}", "y".repeat(300)));
+                hosted.last_lines = vec!["<img src=x onerror=window.evil=1>".repeat(9); 50];
+                bot.hosted = Some(hosted);
                 bot.raise(WarningKind::Deaf, clock::now(), "<img src=x onerror=window.evil=1>".repeat(9));
             });
         }),

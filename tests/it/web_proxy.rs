@@ -481,6 +481,31 @@ async fn a_bot_that_does_not_answer_is_explained() {
     assert!(raw(&site, &get("/x", "")).await.starts_with("HTTP/1.1 502 "));
 }
 
+/// Time runs by itself whenever everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_silent_bot_is_a_504_and_a_slow_upload_is_not() {
+    let bot =
+        Bot::start(Router::new().route("/silent", any(|| std::future::pending::<()>())).fallback(tell)).await;
+    let site = site(None, "/", bot.port).await;
+    let began = Instant::now();
+    let mut socket = connect(&site, get("/silent", "").as_bytes()).await;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("text");
+    assert!(answer.starts_with("HTTP/1.1 504 ") && answer.contains("within 30 s"), "{answer}");
+    assert!(began.elapsed() >= Duration::from_secs(30), "{:?}", began.elapsed());
+
+    let head = b"POST /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\n";
+    let mut socket = connect(&site, head).await;
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        socket.write_all(b"y").await.expect("written");
+    }
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(seen(&answer)["body"], 5);
+}
+
 /// The bot's requests cannot take the page's places.
 #[tokio::test]
 async fn many_requests_of_the_bot_leave_room_for_the_page() {

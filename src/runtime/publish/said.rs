@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::link::LinkState;
-use crate::runtime::status::{BotStatus, WarningKind};
+use crate::runtime::status::{BotStatus, ChildState, RelayWay, WarningKind};
 
 /// Shortest between two publications of which only the counters differ.
 const COUNTERS: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ struct Urgent {
     raised: BTreeMap<WarningKind, u64>,
     warnings: usize,
     attempt: u32,
+    hosted: Option<(ChildState, Option<DateTime<Utc>>, RelayWay, Option<DateTime<Utc>>)>,
 }
 
 impl Urgent {
@@ -45,6 +46,9 @@ impl Urgent {
             raised: bot.raised.clone(),
             warnings: bot.warnings.len(),
             attempt: bot.attempt,
+            hosted: bot.hosted.as_ref().map(|hosted| {
+                (hosted.child.state, hosted.child.next_start_at, hosted.relay.way, hosted.vault.removed_at)
+            }),
         }
     }
 }
@@ -86,6 +90,7 @@ pub(super) fn next(
 mod tests {
     use super::*;
     use crate::runtime::clock;
+    use crate::runtime::status::HostedStatus;
 
     const BEAT: Duration = Duration::from_secs(5);
 
@@ -105,6 +110,10 @@ mod tests {
         assert_eq!(say(&mut said, &bot), None);
         bot.state = LinkState::Open;
         assert_eq!(say(&mut said, &bot), Some(true), "a new state");
+        let mut hosted = HostedStatus::default();
+        hosted.child.state = ChildState::Waiting;
+        bot.hosted = Some(hosted);
+        assert_eq!(say(&mut said, &bot), Some(true), "a program that ended");
         bot.messages_in = 1;
         assert_eq!(say(&mut said, &bot), None, "a counter waits");
         tokio::time::advance(COUNTERS).await;
