@@ -85,7 +85,7 @@ impl<'a> HostedCard<'a> {
                 Some(limit) => format!("{} of {}", size_text(&used), size_text(&limit)),
                 None => size_text(&used),
             }),
-            port: status.port.filter(|_| admin && here),
+            port: status.port.filter(|_| admin && here && child.state == ChildState::Running),
             proxied: paths.bot.as_deref() == Some(name),
             notes: notes(status),
             lines: (admin && here && !status.last_lines.is_empty()).then(|| status.last_lines.join("\n")),
@@ -113,9 +113,8 @@ fn notes(status: &HostedStatus) -> Vec<(Tone, String)> {
         notes.push((Tone::Act, format!("Session: {}", discreet(problem))));
     }
     if status.relay.way == RelayWay::Around {
-        let text = "The bot does not come through the relay, so a dead link is not noticed for it and its dials \
-                    are not spaced. Everything else works. Its log says why the preload was not loaded, if it was \
-                    not; relay = false ends this notice.";
+        let text = "The bot does not come through the relay: a dead link is not noticed for it, and its dials are \
+                    not spaced. Everything else works. If that is meant so, relay = false ends this notice.";
         notes.push((Tone::Wait, text.to_owned()));
     }
     notes

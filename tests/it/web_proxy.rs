@@ -485,7 +485,7 @@ async fn a_bot_that_does_not_answer_is_explained() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_bot_is_a_504_and_a_slow_upload_is_not() {
     let bot =
-        Bot::start(Router::new().route("/silent", any(|| std::future::pending::<()>())).fallback(tell)).await;
+        Bot::start(Router::new().route("/silent", any(std::future::pending::<()>)).fallback(tell)).await;
     let site = site(None, "/", bot.port).await;
     let began = Instant::now();
     let mut socket = connect(&site, get("/silent", "").as_bytes()).await;

@@ -28,6 +28,20 @@ pub(super) struct Bot {
     pub disconnects: BTreeMap<String, u64>,
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    #[serde(default)]
+    pub hosted: Option<Hosted>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Hosted {
+    pub child: Child,
+}
+
+/// The program of a hosted bot.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Child {
+    pub state: String,
+    pub last_exit: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -67,6 +81,13 @@ impl Report {
             let ended = bot.last_disconnect.as_ref().filter(|_| bot.state != "open");
             if let Some(ended) = ended {
                 lines.push(format!("{indent}{} ({})", ended.text, ended.reason));
+            }
+            let child =
+                bot.hosted.as_ref().map(|hosted| &hosted.child).filter(|child| child.state != "running");
+            if let Some(child) = child {
+                let exit =
+                    child.last_exit.as_ref().map(|exit| format!(", last run: {exit}")).unwrap_or_default();
+                lines.push(format!("{indent}program: {}{exit}", child.state));
             }
             lines.extend(bot.advice.iter().map(|advice| format!("{indent}{advice}")));
             lines.extend(bot.warnings.iter().map(|warning| format!("{indent}warning: {}", warning.text)));

@@ -33,7 +33,16 @@ struct Urgent {
     raised: BTreeMap<WarningKind, u64>,
     warnings: usize,
     attempt: u32,
-    hosted: Option<(ChildState, Option<DateTime<Utc>>, RelayWay, Option<DateTime<Utc>>)>,
+    hosted: Option<Hosted>,
+}
+
+/// The same of a hosted bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hosted {
+    child: ChildState,
+    next_start_at: Option<DateTime<Utc>>,
+    way: RelayWay,
+    removed_at: Option<DateTime<Utc>>,
 }
 
 impl Urgent {
@@ -46,8 +55,11 @@ impl Urgent {
             raised: bot.raised.clone(),
             warnings: bot.warnings.len(),
             attempt: bot.attempt,
-            hosted: bot.hosted.as_ref().map(|hosted| {
-                (hosted.child.state, hosted.child.next_start_at, hosted.relay.way, hosted.vault.removed_at)
+            hosted: bot.hosted.as_ref().map(|hosted| Hosted {
+                child: hosted.child.state,
+                next_start_at: hosted.child.next_start_at,
+                way: hosted.relay.way,
+                removed_at: hosted.vault.removed_at,
             }),
         }
     }
