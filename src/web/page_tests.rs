@@ -1,7 +1,7 @@
 use super::*;
 use crate::link::state::Parked;
 use crate::runtime::clock;
-use crate::runtime::status::{Board, Holder, Qr, WarningKind};
+use crate::runtime::status::{Board, Holder, HostedStatus, Qr, RelayWay, WarningKind};
 
 const ADMIN: Access = Access::Admin(Proof::ThisMachine);
 const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
@@ -215,4 +215,44 @@ fn the_word_of_a_holder_counts_only_while_this_dyno_stands_by() {
     snapshot.bots.get_mut("main").expect("it is there").state = LinkState::Standby;
     snapshot.bots.get_mut("main").expect("it is there").holder = None;
     assert!(said(&snapshot).contains("Standing by"));
+}
+
+/// A hosted bot whose program has just ended for the fifth time.
+fn hosted(now: DateTime<Utc>) -> Snapshot {
+    let board = Board::new(now - TimeDelta::hours(3), None, ["main"].into_iter());
+    board.bot("main", |bot| {
+        bot.state = LinkState::Parked(Parked::BotCrashes);
+        bot.since = now - TimeDelta::seconds(90);
+        bot.advice = crate::link::advice::advice(bot.state).map(str::to_owned);
+        bot.backup.last = Some(LastBackup {
+            taken_at: now - TimeDelta::minutes(4),
+            checked_at: now - TimeDelta::minutes(4),
+            bytes: 700_000,
+            rows: 813,
+        });
+        let mut hosted = HostedStatus::default();
+        hosted.child.state = ChildState::CrashLoop;
+        hosted.child.restarts = 4;
+        hosted.child.last_exit = Some("ended with code 1 after 400 ms".to_owned());
+        hosted.vault.files = 812;
+        hosted.vault.bytes = 1_240_000;
+        hosted.vault.mirrored_at = Some(now - TimeDelta::minutes(5));
+        hosted.vault.problem = Some("session-491701234567.0.json is torn".to_owned());
+        hosted.vault.removed_at = Some(now - TimeDelta::minutes(5));
+        hosted.relay.way = RelayWay::Around;
+        hosted.relay.dials = 1;
+        hosted.last_lines = vec!["Error: Cannot find module './config'".to_owned(), "Node.js v20".to_owned()];
+        bot.hosted = Some(hosted);
+    });
+    board.subscribe().borrow().clone()
+}
+
+#[test]
+fn a_hosted_bot_as_the_admin_and_as_everybody_sees_it() {
+    let now = "2026-11-25T08:00:00Z".parse().expect("a time");
+    let paths = Paths { base: "/blacksky/".to_owned(), bot: Some("main".to_owned()) };
+    insta::assert_snapshot!("hosted_admin", super::live(&paths, &hosted(now), ADMIN, now));
+    insta::assert_snapshot!("hosted_public", super::live(&paths, &hosted(now), PUBLIC, now));
+    let report = crate::web::report(&hosted(now), now);
+    insta::assert_json_snapshot!("hosted_status", report.bots["main"]);
 }

@@ -551,7 +551,7 @@ async fn without_a_program_there_is_nothing_beside_our_paths() {
     let stage = stage_at(None, Paths { base: "/".to_owned(), bot: Some("main".to_owned()) });
     let (status, body) = stage.get("/panel", &[LOCAL]).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(body, "The bot main is not running yet.\n");
+    assert_eq!(body, "The bot main is not running at the moment.\n");
     let response = stage.ask("GET", "/panel", &[LOCAL, ("accept", "text/html")], "").await;
     assert_eq!(response.headers()["x-frame-options"], "DENY");
     assert!(text(response).await.contains("<a href=\"/\">State of the bot</a>"));

@@ -69,10 +69,10 @@ impl Refusal {
                     "The bot {bot} runs on {holder}, and {own} stands by for it; ask again to reach {holder}."
                 )
             }
-            Self::NotRunning => format!("The bot {bot} is not running yet."),
+            Self::NotRunning => format!("The bot {bot} is not running at the moment."),
             Self::NoDatabase => {
                 format!(
-                    "The bot {bot} is not running yet: its session is in the database, which does not answer."
+                    "The bot {bot} is not running: its session is in the database, which does not answer."
                 )
             }
             Self::Restarting => format!("The bot {bot} ended and is started again in a moment."),

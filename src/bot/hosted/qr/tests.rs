@@ -75,7 +75,7 @@ proptest! {
         form in 0..5,
         prefix in prop_oneof![Just(""), Just("  "), Just("[bot] "), Just("12:00:01 web | ")],
         noise in "[a-z █▀▄]{0,60}",
-        cut in 0_usize..30,
+        cut in 0_usize..20,
     ) {
         let drawing = Drawing::of(&payload, level, margin);
         let drawn = match form {
