@@ -1,6 +1,8 @@
 //! The other paths of the page's port, led to a hosted bot: a real server in its place, raw sockets as clients.
 
 use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -21,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::eventually::eventually;
+use crate::support::node;
 use crate::support::site::TestSite;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -554,4 +558,87 @@ async fn a_program_on_either_localhost_is_found() {
     let site = site(None, "/", port).await;
     assert!(raw(&site, &get("/x", "")).await.starts_with("HTTP/1.1 418 "));
     bot.abort();
+}
+
+/// A server of Node's, with the WebSockets of the package `ws`.
+struct NodeSite {
+    port: u16,
+    child: std::process::Child,
+}
+
+impl NodeSite {
+    fn start() -> Self {
+        node::install();
+        let mut child = Command::new("node")
+            .arg(node::folder().join("site.mjs"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("text");
+        Self { port: line.trim().parse().expect("a port"), child }
+    }
+}
+
+impl Drop for NodeSite {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_server_of_a_node_bot_behaves_as_if_it_were_asked_itself() {
+    let bot = NodeSite::start();
+    let site = site(Some(TOKEN), "/", bot.port).await;
+    let client = crate::support::http::client();
+    let get = async |path: &str| {
+        let answer = client.get(site.url(path)).send().await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+
+    let plain = raw(&site, &self::get("/panel", "cookie: blacksky=x; a=1\r\n")).await;
+    assert!(plain.contains("set-cookie: sid=1\r\n") && !plain.contains("forged"), "{plain}");
+    assert_eq!(seen(&plain)["headers"]["cookie"], "a=1");
+
+    // A client that asks first whether it may send.
+    let upload = "POST /upload HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
+    let mut socket = connect(&site, upload.as_bytes()).await;
+    let mut answer = vec![0; 25];
+    timeout(SOON, socket.read_exact(&mut answer)).await.expect("in time").expect("readable");
+    assert_eq!(answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    socket.write_all(b"abc").await.expect("written");
+    let mut answer = String::new();
+    timeout(SOON, socket.read_to_string(&mut answer)).await.expect("in time").expect("text");
+    assert_eq!(seen(&answer)["bytes"], 3);
+
+    let trailers = raw(&site, &self::get("/trailers", "te: trailers\r\n")).await;
+    assert!(trailers.contains("x-sum: 42"), "{trailers}");
+    assert!(raw(&site, &self::get("/gone", "")).await.starts_with("HTTP/1.1 502 "));
+
+    // A stream that the client leaves is left at the bot too.
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut answer = client.get(site.url("/ticks")).send().await.expect("an answer");
+        assert!(answer.chunk().await.expect("readable").is_some());
+        streams.push(answer);
+    }
+    assert_eq!(get("/streams").await, "5");
+    drop(streams);
+    eventually("the bot sees them go", SOON, async || get("/streams").await == "0").await;
+
+    let url = format!("ws://{}/live", site.address);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("open");
+    for n in 0..200 {
+        socket.send(Message::text(format!("message {n}"))).await.expect("sent");
+    }
+    for n in 0..200 {
+        let message = timeout(SOON, socket.next()).await.expect("soon").expect("a message").expect("good");
+        assert_eq!(message, Message::text(format!("message {n}")));
+    }
+    socket.send(Message::text("close")).await.expect("sent");
+    let end = timeout(SOON, socket.next()).await.expect("soon").expect("a message").expect("good");
+    let Message::Close(Some(frame)) = end else { panic!("{end:?}") };
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4001, "as asked"));
 }

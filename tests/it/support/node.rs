@@ -13,12 +13,12 @@ use tokio::sync::watch;
 use super::sim::PATIENCE;
 
 /// The folder of `package.json` and the bot.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node")
 }
 
 /// Installs the locked packages once; says what is missing otherwise.
-fn install() {
+pub fn install() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
         let folder = folder();
