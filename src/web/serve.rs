@@ -10,6 +10,7 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -31,6 +32,8 @@ const HEAD_LIMIT: usize = 16 * 1024;
 const HEADERS: usize = 64;
 /// How long open connections may take to end once told to.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
+/// A connection that is silent for so long is asked whether its client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -85,6 +88,9 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
 async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Events are small and should not wait for more.
     let _ = socket.set_nodelay(true);
+    // A WebSocket of the bot may be silent for hours; one whose client is gone must not keep its place.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
     let (aside, mut works) = Aside::new();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
