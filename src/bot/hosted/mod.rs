@@ -5,6 +5,8 @@
 //! WebSocket led through the relay, and mirrors every change of the folder back. Losing the lease stops the
 //! program before the lease ends.
 
+mod child;
+
 use std::time::Duration;
 
 use tokio::sync::mpsc;

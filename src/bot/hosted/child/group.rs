@@ -1,0 +1,153 @@
+//! All processes of one run: its process group, their descendants, and what left both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// In the environment of every process of a run, so that one is found that made itself a session of its own.
+const MARK: &str = "BLACKSKY_RUN";
+/// Between two looks whether all are gone.
+const LOOK: Duration = Duration::from_millis(20);
+/// Rounds of SIGKILL: a process may start another between the look and the kill.
+const ROUNDS: u32 = 50;
+
+/// A fresh mark: the variable, and a value that no other run has.
+pub fn mark() -> (&'static str, String) {
+    (MARK, format!("{:032x}", rand::random::<u128>()))
+}
+
+/// The processes of one run.
+#[derive(Debug, Clone)]
+pub struct Group {
+    leader: Option<Pid>,
+    mark: String,
+}
+
+impl Group {
+    pub fn new(leader: Option<u32>, mark: String) -> Self {
+        let leader = leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Self { leader, mark }
+    }
+
+    /// To all of the group; one that is gone needs none.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.leader {
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+
+    /// Waits until no process is left.
+    pub async fn gone(&self) {
+        while !self.members(true).await.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Kills until no process is left.
+    pub async fn kill_all(&self) {
+        for _ in 0..ROUNDS {
+            self.signal(Signal::KILL);
+            let left = self.members(true).await;
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        tracing::warn!("some processes of the bot do not end");
+    }
+
+    async fn members(&self, strays: bool) -> Vec<Pid> {
+        let group = self.clone();
+        tokio::task::spawn_blocking(move || group.find(strays)).await.unwrap_or_default()
+    }
+
+    /// Resident memory and swap of all in bytes; `None` where there is no /proc.
+    pub fn memory(&self) -> Option<u64> {
+        let members = self.find(false);
+        if members.is_empty() {
+            return None;
+        }
+        Some(members.into_iter().filter_map(memory_of).sum())
+    }
+
+    /// Its processes that live, without zombies: they end when their parent looks. With `strays` those too that
+    /// are neither in the group nor descend from it.
+    fn find(&self, strays: bool) -> Vec<Pid> {
+        let Some(leader) = self.leader.map(|pid| pid.as_raw_nonzero().get()) else { return Vec::new() };
+        let all = processes();
+        let mut found: BTreeSet<i32> = all
+            .iter()
+            .filter(|(pid, one)| one.group == leader || **pid == leader)
+            .map(|(pid, _)| *pid)
+            .collect();
+        loop {
+            let before = found.len();
+            found.extend(
+                all.iter()
+                    .filter(|(_, one)| found.contains(&one.parent))
+                    .map(|(pid, _)| *pid)
+                    .collect::<Vec<_>>(),
+            );
+            if found.len() == before {
+                break;
+            }
+        }
+        if strays {
+            let entry = format!("{MARK}={}", self.mark);
+            let marked = |pid: &i32| {
+                std::fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|text| text.split(|byte| *byte == 0).any(|one| one == entry.as_bytes()))
+            };
+            found.extend(
+                all.keys()
+                    .filter(|pid| !found.contains(pid))
+                    .copied()
+                    .filter(|pid| marked(pid))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        found
+            .into_iter()
+            .filter(|pid| all.get(pid).is_some_and(|one| !one.zombie))
+            .filter_map(Pid::from_raw)
+            .collect()
+    }
+}
+
+/// One line of the process table.
+struct Process {
+    parent: i32,
+    group: i32,
+    zombie: bool,
+}
+
+fn processes() -> BTreeMap<i32, Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = std::str::from_utf8(entry.file_name().as_bytes()).ok()?.parse().ok()?;
+            let stat = std::fs::read(entry.path().join("stat")).ok()?;
+            // The name is in brackets and may hold anything, brackets too.
+            let rest = &stat[stat.iter().rposition(|byte| *byte == b')')? + 1..];
+            let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace();
+            let state = fields.next()?;
+            let parent = fields.next()?.parse().ok()?;
+            let group = fields.next()?.parse().ok()?;
+            Some((pid, Process { parent, group, zombie: matches!(state, "Z" | "X") }))
+        })
+        .collect()
+}
+
+fn memory_of(pid: Pid) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let field = |name: &str| -> Option<u64> {
+        status.lines().find(|line| line.starts_with(name))?.split_whitespace().nth(1)?.parse().ok()
+    };
+    Some((field("VmRSS:")? + field("VmSwap:").unwrap_or(0)) * 1024)
+}
