@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{Sink, Stream, StreamExt};
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
@@ -106,6 +108,24 @@ async fn connect(address: &LinkAddress, silence: Duration) -> Result<Socket, Dia
             .await
             .map_err(refused)?;
     Ok(Socket::of(socket))
+}
+
+/// Bytes both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// Opens a connection with TLS where the address asks for it, and leaves the upgrade to the caller.
+pub async fn raw(address: &LinkAddress, silence: Duration) -> Result<Box<dyn Duplex>, DialError> {
+    let tcp = tcp(address).await?;
+    tune(&tcp, silence);
+    if address.url().scheme() != "wss" {
+        return Ok(Box::new(tcp));
+    }
+    let host = address.url().host_str().unwrap_or_default().to_owned();
+    let name = ServerName::try_from(host).map_err(|error| DialError::Tls { problem: error.to_string() })?;
+    let session = TlsConnector::from(tls::config()).connect(name, tcp).await;
+    Ok(Box::new(session.map_err(|error| DialError::Tls { problem: error.to_string() })?))
 }
 
 /// Opens a WebSocket over a connection that is there already, without TLS.

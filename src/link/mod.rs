@@ -13,6 +13,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod machine;
 pub mod policy;
+pub mod relay;
 pub mod stanza;
 pub mod state;
 pub mod tls;

@@ -68,10 +68,10 @@ mod tests {
             .map(|(seconds, dialled)| {
                 match restarts.after(Duration::from_secs(*seconds), *dialled, &mut rng) {
                     // Without the jitter, which takes at most a fifth.
-                Restart::After(wait) => {
-                    let seconds = wait.as_secs_f64();
-                    [1, 2, 4, 8, 16, 32, 60].into_iter().find(|full| seconds <= f64::from(*full))
-                }
+                    Restart::After(wait) => {
+                        let seconds = wait.as_secs_f64();
+                        [1, 2, 4, 8, 16, 32, 60].into_iter().find(|full| seconds <= f64::from(*full))
+                    }
                     Restart::Park => None,
                 }
             })

@@ -1,0 +1,187 @@
+//! One connection through the relay: bytes pass as they are, frames are counted, silence ends it.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until};
+
+use super::frames::Frames;
+
+/// Bytes that pass at once. Larger ones fit the caches no more, smaller ones cost more calls.
+const BUFFER: usize = 64 * 1024;
+
+/// WebSocket frames since the relay began.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// From WhatsApp.
+    pub inbound: AtomicU64,
+    /// To WhatsApp.
+    pub outbound: AtomicU64,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passed {
+    /// The bot closed it, with this code if it gave one.
+    ByBot(Option<u16>),
+    /// WhatsApp's side closed it, with this code if it gave one.
+    ByServer(Option<u16>),
+    /// WhatsApp's side broke.
+    Broken(io::ErrorKind),
+    /// The bot sent something, and nothing came for the longest time that a live server leaves unanswered.
+    Silence,
+}
+
+/// When the bot wrote what is not answered yet.
+#[derive(Debug, Default)]
+struct Unanswered(Mutex<Option<Instant>>);
+
+impl Unanswered {
+    fn wrote(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+    }
+
+    fn heard(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends once something has been unanswered for `silence`.
+    async fn over(&self, silence: Duration) {
+        loop {
+            let look_at = self.since().unwrap_or_else(Instant::now) + silence;
+            sleep_until(look_at).await;
+            if self.since().is_some_and(|since| Instant::now() >= since + silence) {
+                return;
+            }
+        }
+    }
+}
+
+/// Passes bytes both ways until either side ends.
+pub async fn pass(
+    bot: impl AsyncRead + AsyncWrite + Unpin,
+    server: impl AsyncRead + AsyncWrite + Unpin,
+    counters: &Counters,
+    silence: Duration,
+) -> Passed {
+    let (mut from_bot, mut to_bot) = tokio::io::split(bot);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let unanswered = Unanswered::default();
+    let (mut out, mut back) = (Frames::default(), Frames::default());
+    let outwards = copy(&mut from_bot, &mut to_server, &mut out, &counters.outbound, || unanswered.wrote());
+    let inwards = copy(&mut from_server, &mut to_bot, &mut back, &counters.inbound, || unanswered.heard());
+    enum First {
+        Bot(Result<(), Failure>),
+        Server(Result<(), Failure>),
+        Silence,
+    }
+    let first = tokio::select! {
+        ended = outwards => First::Bot(ended),
+        ended = inwards => First::Server(ended),
+        () = unanswered.over(silence) => First::Silence,
+    };
+    match first {
+        First::Silence => Passed::Silence,
+        First::Bot(Ok(()) | Err(Failure::Read(_))) => Passed::ByBot(out.close_code()),
+        First::Server(Ok(())) => Passed::ByServer(back.close_code()),
+        First::Server(Err(Failure::Read(kind))) | First::Bot(Err(Failure::Write(kind))) => {
+            // A server that closes both at once.
+            back.close_code().map_or(Passed::Broken(kind), |code| Passed::ByServer(Some(code)))
+        }
+        First::Server(Err(Failure::Write(_))) => Passed::ByBot(out.close_code()),
+    }
+}
+
+/// Which end failed.
+enum Failure {
+    Read(io::ErrorKind),
+    Write(io::ErrorKind),
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    frames: &mut Frames,
+    counter: &AtomicU64,
+    passed: impl Fn(),
+) -> Result<(), Failure> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await.map_err(|error| Failure::Read(error.kind()))?;
+        if read == 0 {
+            return Ok(());
+        }
+        passed();
+        let before = frames.count();
+        frames.push(&buffer[..read]);
+        counter.fetch_add(frames.count() - before, Ordering::Relaxed);
+        to.write_all(&buffer[..read]).await.map_err(|error| Failure::Write(error.kind()))?;
+        to.flush().await.map_err(|error| Failure::Write(error.kind()))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(40);
+    const PING: &[u8] = &[0x82, 0x81, 0, 0, 0, 0, 1];
+    const PONG: &[u8] = &[0x82, 0x01, 1];
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_pass_as_they_are_and_frames_are_counted() {
+        let ((bot, relay_bot), (server, relay_server)) = (duplex(1 << 20), duplex(1 << 20));
+        let counters = Counters::default();
+        let ends = async {
+            let ((mut bot, mut server), mut seen) = ((bot, server), vec![0; PING.len()]);
+            bot.write_all(PING).await.expect("writes");
+            server.read_exact(&mut seen).await.expect("reads");
+            assert_eq!(seen, PING);
+            server.write_all(PONG).await.expect("writes");
+            server.write_all(&[0x88, 2, 0x03, 0xf3]).await.expect("writes");
+            drop(server);
+            let mut rest = Vec::new();
+            bot.read_to_end(&mut rest).await.expect("reads");
+            assert_eq!(rest, [PONG, &[0x88, 2, 0x03, 0xf3]].concat());
+        };
+        let passing = async { pass(relay_bot, relay_server, &counters, SILENCE).await };
+        let (passed, ()) = tokio::join!(passing, ends);
+        assert_eq!(passed, Passed::ByServer(Some(1011)));
+        assert_eq!((counters.outbound.into_inner(), counters.inbound.into_inner()), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_answered_in_time_ends_it_and_quiet_does_not() {
+        let ((mut bot, relay_bot), (mut server, relay_server)) = (duplex(1 << 20), duplex(1 << 20));
+        let (counters, start) = (Counters::default(), Instant::now());
+        let chat = async {
+            // An hour without a word, then half an hour of answered pings, the last one not.
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            let mut buffer = [0; 7];
+            for _ in 0..60 {
+                bot.write_all(PING).await.expect("writes");
+                server.read_exact(&mut buffer).await.expect("reads");
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                server.write_all(PONG).await.expect("writes");
+                tokio::time::sleep(Duration::from_secs(21)).await;
+            }
+            bot.write_all(PING).await.expect("writes");
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            passed = pass(relay_bot, relay_server, &counters, SILENCE) => assert_eq!(passed, Passed::Silence),
+            () = chat => {}
+        }
+        assert_eq!(start.elapsed().as_secs(), 3600 + 1800 + 40);
+    }
+}
