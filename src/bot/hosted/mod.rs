@@ -6,6 +6,7 @@
 //! program before the lease ends.
 
 mod child;
+mod preload;
 
 use std::time::Duration;
 

@@ -89,11 +89,12 @@ impl Request {
             && self.header("sec-websocket-key").is_some()
     }
 
-    /// The same request for the upstream at `url`: the same key and extensions, so that its answer and every
-    /// frame after it can pass as they are.
+    /// The same request for the upstream at `url`: the same query (Baileys' routing), key and extensions, so that
+    /// its answer and every frame after it can pass as they are.
     pub fn towards(&self, url: &Url) -> Vec<u8> {
         let mut path = url.path().to_owned();
-        if let Some(query) = url.query() {
+        let own = self.path.split_once('?').map(|(_, query)| query);
+        if let Some(query) = own.or(url.query()) {
             path = format!("{path}?{query}");
         }
         let host = match (url.host_str().unwrap_or_default(), url.port()) {
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     const ASKED: &[u8] =
-        b"GET /secret/ws HTTP/1.1\r\nHost: 127.0.0.1:9\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        b"GET /secret/ws?ED=x HTTP/1.1\r\nHost: 127.0.0.1:9\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nearly";
 
     #[tokio::test]
@@ -158,7 +159,7 @@ mod tests {
         let (request, rest) = request(&mut &*ASKED).await.expect("reads");
         assert!(request.is_upgrade());
         assert_eq!(rest, b"early");
-        let url = Url::parse("wss://web.whatsapp.com/ws/chat?ED=x").expect("a URL");
+        let url = Url::parse("wss://web.whatsapp.com/ws/chat").expect("a URL");
         let head = String::from_utf8(request.towards(&url)).expect("text");
         assert!(head.starts_with("GET /ws/chat?ED=x HTTP/1.1\r\nHost: web.whatsapp.com\r\n"), "{head}");
         assert!(head.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
