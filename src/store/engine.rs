@@ -199,6 +199,8 @@ pub(super) trait Engine: Backups + Copying + Publishing + Debug + Send + Sync {
     /// Writes rows, all or nothing. No two of them have the same name.
     async fn put(&self, bond: &Bond, kind: Kind, rows: &[Row], merge: Merge) -> Result<(), StoreError>;
     async fn delete(&self, bond: &Bond, kind: Kind, which: &Which) -> Result<u64, StoreError>;
+    /// Writes rows and removes others, all or nothing. No row is among both, and none there twice.
+    async fn exchange(&self, bond: &Bond, kind: Kind, rows: &[Row], gone: &[Name]) -> Result<(), StoreError>;
     /// Deletes a row and gives it back.
     async fn take(&self, bond: &Bond, kind: Kind, name: &Name) -> Result<Option<Row>, StoreError>;
     /// Sets `mark` of rows that exist.

@@ -42,13 +42,16 @@ pub(super) enum Kind {
     PendingInbound = 17,
     /// Key: chat; sub: sender and id; `at`: expiry in seconds, 0 never; `mark`: time of the parent message.
     MsgSecret = 18,
+    /// A piece of a file of a hosted bot. Key: path; sub: number of the piece, big-endian; `at`: when the file
+    /// changed, microseconds; `mark`: size of the file.
+    VaultFile = 19,
 }
 
 /// Damaged rows are set aside by adding this to their kind.
 pub(super) const SET_ASIDE: i16 = 1000;
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Device,
         Self::Identity,
         Self::Session,
@@ -67,6 +70,7 @@ impl Kind {
         Self::SentMessage,
         Self::PendingInbound,
         Self::MsgSecret,
+        Self::VaultFile,
     ];
 
     /// The stored number.
@@ -81,7 +85,7 @@ impl Kind {
 
     /// Whether a value of no bytes is stored as it is, rather than sealed.
     pub(super) const fn may_be_empty(self) -> bool {
-        matches!(self, Self::TcToken | Self::SenderKeyDevice)
+        matches!(self, Self::TcToken | Self::SenderKeyDevice | Self::VaultFile)
     }
 
     /// Whether a damaged row may be set aside and renegotiated with the peer or fetched again,
@@ -105,7 +109,8 @@ impl Kind {
             | Self::SyncVersion
             | Self::MutationMac
             | Self::SenderKeyDevice
-            | Self::PendingInbound => false,
+            | Self::PendingInbound
+            | Self::VaultFile => false,
         }
     }
 }
@@ -131,6 +136,7 @@ impl fmt::Display for Kind {
             Self::SentMessage => "a sent message",
             Self::PendingInbound => "a pending inbound message",
             Self::MsgSecret => "a message secret",
+            Self::VaultFile => "a file of the bot's session",
         })
     }
 }

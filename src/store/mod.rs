@@ -34,6 +34,7 @@ mod seal;
 mod sealed;
 mod sealed_places;
 mod sqlite;
+mod vault;
 mod whatsapp;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub use published::{Asked, Publication, Published, PublishedQr};
 pub use reseal::{Resealer, Sealing};
 pub use seal::KeyId;
 pub use sealed::SessionStore;
+pub use vault::{StoredFile, VaultPut, pieces};
 
 use crate::config::{self, DatabaseLocation};
 use engine::{Bond, Engine};

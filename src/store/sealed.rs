@@ -23,7 +23,7 @@ pub struct SessionStore {
     pub(super) engine: Arc<dyn Engine>,
     pub(super) sealer: Sealer,
     pub(super) bond: Arc<Bond>,
-    current: Generation,
+    pub(super) current: Generation,
     broken: Arc<Broken>,
     order: Order,
 }
@@ -113,7 +113,7 @@ impl SessionStore {
         result
     }
 
-    fn place<'a>(&'a self, kind: Kind, name: &'a Name) -> Place<'a> {
+    pub(super) fn place<'a>(&'a self, kind: Kind, name: &'a Name) -> Place<'a> {
         Place { session: &self.bond.session, kind: kind.number(), name }
     }
 

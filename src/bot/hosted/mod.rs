@@ -7,6 +7,7 @@
 
 mod child;
 mod preload;
+mod vault;
 
 use std::time::Duration;
 

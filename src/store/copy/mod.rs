@@ -18,6 +18,7 @@ pub use codec::DecodeError;
 
 use super::engine::{Bond, InboxRow, RawCopy, version_of, version_text};
 use super::kind::{Kind, Name, Row};
+use super::vault;
 use super::seal::{OpenError, Place, Sealer};
 use super::whatsapp::device_of;
 use super::{Lease, Store, StoreError, inbox};
@@ -97,7 +98,7 @@ impl SessionCopy {
 
     /// Whether there is a linked device in it: one that WhatsApp has given an address.
     pub fn is_linked(&self) -> bool {
-        self.account().is_some()
+        self.account().is_some() || vault::is_linked(&self.rows)
     }
 
     /// The copy under another session id, for a session that is to live on under another name.

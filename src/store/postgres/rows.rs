@@ -62,6 +62,13 @@ const PUT_MSG_SECRET: &str = insert!(
         mark = greatest(r.mark, excluded.mark)"
 );
 
+const EXCHANGE: &str = insert!(
+    ", gone AS (DELETE FROM blacksky.session_row AS r USING fence
+        WHERE r.generation = $3 AND r.kind = $4
+        AND (r.key, r.sub) IN (SELECT * FROM unnest($10::bytea[], $11::bytea[]) AS n (key, sub)))",
+    "DO UPDATE SET value = excluded.value, at = excluded.at, mark = excluded.mark"
+);
+
 macro_rules! delete {
     ($($condition:expr),* $(,)?) => {
         fenced!(
@@ -229,6 +236,36 @@ impl Postgres {
         let args =
             args![&bond.session, bond.epoch, bond.generation, kind.number(), keys, subs, values, at, mark];
         self.run_fenced(sql, args).await.map(drop)
+    }
+
+    pub(super) async fn rows_exchange(
+        &self,
+        bond: &Bond,
+        kind: Kind,
+        rows: &[Row],
+        gone: &[Name],
+    ) -> Result<(), StoreError> {
+        let keys: Vec<&[u8]> = rows.iter().map(|row| row.name.key.as_slice()).collect();
+        let subs: Vec<&[u8]> = rows.iter().map(|row| row.name.sub.as_slice()).collect();
+        let values: Vec<&[u8]> = rows.iter().map(|row| row.value.as_slice()).collect();
+        let at: Vec<i64> = rows.iter().map(|row| row.at).collect();
+        let mark: Vec<Option<i64>> = rows.iter().map(|row| row.mark).collect();
+        let (gone_keys, gone_subs) = split(gone);
+        let (session, epoch, generation) = (&bond.session, bond.epoch, bond.generation);
+        let args = args![
+            session,
+            epoch,
+            generation,
+            kind.number(),
+            keys,
+            subs,
+            values,
+            at,
+            mark,
+            gone_keys,
+            gone_subs
+        ];
+        self.run_fenced(EXCHANGE, args).await.map(drop)
     }
 
     pub(super) async fn rows_delete(

@@ -266,6 +266,10 @@ impl Engine for Sqlite {
         self.rows_delete(bond, kind, which).await
     }
 
+    async fn exchange(&self, bond: &Bond, kind: Kind, rows: &[Row], gone: &[Name]) -> Result<(), StoreError> {
+        self.rows_exchange(bond, kind, rows, gone).await
+    }
+
     async fn take(&self, bond: &Bond, kind: Kind, name: &Name) -> Result<Option<Row>, StoreError> {
         self.rows_take(bond, kind, name).await
     }

@@ -202,6 +202,25 @@ impl Sqlite {
         transaction.commit().await.map_err(|error| problem(&error))
     }
 
+    pub(super) async fn rows_exchange(
+        &self,
+        bond: &Bond,
+        kind: Kind,
+        rows: &[Row],
+        gone: &[Name],
+    ) -> Result<(), StoreError> {
+        let (generation, kind) = (bond.generation, kind.number());
+        let mut transaction = self.begin(bond).await?;
+        for Row { name: Name { key, sub }, value, at, mark } in rows {
+            let args = args![generation, kind, key.clone(), sub.clone(), value.clone(), *at, *mark];
+            execute(&mut transaction, PUT, args).await?;
+        }
+        for Name { key, sub } in gone {
+            execute(&mut transaction, DELETE_NAMED, args![generation, kind, key.clone(), sub.clone()]).await?;
+        }
+        transaction.commit().await.map_err(|error| problem(&error))
+    }
+
     pub(super) async fn rows_delete(
         &self,
         bond: &Bond,
