@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
 use super::suggest;
 use super::values::choice::choice;
-use super::values::form::{BotName, Contact};
+use super::values::form::{BotName, Contact, SessionPath};
 use super::values::list::List;
 use super::values::period::PeriodIn;
 use super::values::session::SessionId;
@@ -75,6 +75,20 @@ choice! {
 /// One WhatsApp account that is kept linked. Without any bot in the file there is one, `main`.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Bot")]
+#[schemars(extend(
+    "if" = { "properties": { "kind": { "const": "hosted" } }, "required": ["kind"] },
+    "then" = {
+        "required": ["command"],
+        "properties": {
+            "wa_version": false, "push_name": false, "prefix": false, "allow": false, "commands": false,
+        },
+    },
+    "else" = {
+        "properties": {
+            "command": false, "session_dir": false, "max_memory": false, "relay": false, "stop_grace": false,
+        },
+    },
+))]
 pub(super) struct BotLayer {
     /// Who is the client of WhatsApp: `native` is blacksky itself, `hosted` a program that blacksky runs.
     kind: Setting<Kind>,
@@ -99,14 +113,14 @@ pub(super) struct BotLayer {
     command: Setting<List<Text<1, 4096>, 1>>,
     /// Of a hosted bot: where it keeps its session, from the folder of the file. A folder, or a single SQLite
     /// file.
-    session_dir: Setting<Text<1, 255>>,
+    session_dir: Setting<SessionPath>,
     /// Of a hosted bot: it is restarted when all of its processes together use more. Not set: what the dyno
     /// has.
     max_memory: Setting<SizeIn<16_777_216, 1_099_511_627_776>>,
     /// Of a hosted bot: its WebSocket goes through blacksky, which sees a dead link and spaces its dials.
     relay: Setting<bool>,
     /// Of a hosted bot: time between SIGTERM and SIGKILL when it is stopped.
-    stop_grace: Setting<PeriodIn<0, 20_000>>,
+    stop_grace: Setting<PeriodIn<0, 15_000>>,
 }
 
 impl BotLayer {
@@ -133,7 +147,39 @@ impl BotLayer {
     fn resolve(self, name: &str, reader: &mut Reader<'_>) -> Bot {
         let session = self.session.value().map_or_else(|| name.to_owned(), |session| session.0);
         let enabled = self.enabled.value().unwrap_or(true);
-        let client = match self.kind.value().unwrap_or(Kind::Native) {
+        let kind = self.kind.value().unwrap_or(Kind::Native);
+        let (native, hosted) = (
+            [
+                ("wa_version", self.wa_version.origin()),
+                ("push_name", self.push_name.origin()),
+                ("prefix", self.prefix.origin()),
+                ("allow", self.allow.origin()),
+                ("commands", self.commands.first()),
+            ],
+            [
+                ("command", self.command.origin()),
+                ("session_dir", self.session_dir.origin()),
+                ("max_memory", self.max_memory.origin()),
+                ("relay", self.relay.origin()),
+                ("stop_grace", self.stop_grace.origin()),
+            ],
+        );
+        let (foreign, other) = match kind {
+            Kind::Native => (hosted, Kind::Hosted),
+            Kind::Hosted => (native, Kind::Native),
+        };
+        for (key, origin) in foreign {
+            if let Some(origin) = origin {
+                reader.refuse(
+                    &format!("bots.{name}.{key}"),
+                    origin,
+                    false,
+                    format!("bots.{name}.{key} is a key of {other} bots, and bots.{name} is {kind}"),
+                    &format!("leave it out, or write kind = \"{other}\""),
+                );
+            }
+        }
+        let client = match kind {
             Kind::Native => {
                 let prefix = self.prefix.value().map_or_else(|| "!".to_owned(), |text| text.0);
                 let allow = self.allow.value().map_or_else(Vec::new, numbers);
@@ -149,7 +195,7 @@ impl BotLayer {
                     .command
                     .value()
                     .map_or_else(Vec::new, |list| list.0.into_iter().map(|text| text.0).collect()),
-                session_dir: self.session_dir.value().map_or_else(|| "sessions".into(), |text| text.0.into()),
+                session_dir: self.session_dir.value().map_or_else(|| "sessions".into(), |path| path.0.into()),
                 max_memory: self.max_memory.value().map(|size| size.0),
                 relay: self.relay.value().unwrap_or(true),
                 stop_grace: self.stop_grace.value().map_or(Period::seconds(10), |period| period.0),
@@ -215,6 +261,13 @@ pub(super) fn read(mut table: Table<'_, '_>) -> BTreeMap<String, BotLayer> {
 pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_>) -> BTreeMap<String, Bot> {
     let origins: HashMap<String, Option<Origin>> =
         layers.iter().map(|(name, layer)| (name.clone(), layer.session.origin().cloned())).collect();
+    // Where a bot's kind was set, and whether its command was refused already.
+    let kinds: HashMap<String, (Origin, bool)> = layers
+        .iter()
+        .filter_map(|(name, layer)| {
+            Some((name.clone(), (layer.kind.origin().cloned()?, layer.command.is_wrong())))
+        })
+        .collect();
     let refused: Vec<String> =
         layers.iter().filter(|(_, layer)| layer.session.is_wrong()).map(|(name, _)| name.clone()).collect();
     let bots: BTreeMap<String, Bot> = layers
@@ -224,6 +277,35 @@ pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_
             (name, bot)
         })
         .collect();
+    for (name, bot) in &bots {
+        let Client::Hosted(hosted) = &bot.client else { continue };
+        if hosted.command.is_empty()
+            && let Some((origin, false)) = kinds.get(name)
+        {
+            reader.refuse(
+                &format!("bots.{name}.command"),
+                origin,
+                true,
+                format!("bots.{name} is hosted and has no command"),
+                "name the program that starts it, for example command = [\"node\", \"index.js\"]",
+            );
+        }
+        let shares = |other: &Bot| matches!(&other.client, Client::Hosted(other) if other.session_dir == hosted.session_dir);
+        if let Some((origin, _)) = kinds.get(name)
+            && bots.range(..name.clone()).any(|(_, other)| shares(other))
+        {
+            reader.refuse(
+                &format!("bots.{name}.session_dir"),
+                origin,
+                true,
+                format!(
+                    "bots.{name}.session_dir: another bot keeps its session in {} too",
+                    hosted.session_dir.display()
+                ),
+                "give each hosted bot a session_dir of its own",
+            );
+        }
+    }
     let mut owner_of: HashMap<&str, &str> = HashMap::new();
     for (name, bot) in &bots {
         if refused.contains(name) {

@@ -110,6 +110,11 @@ impl CommandsLayer {
         Self(commands)
     }
 
+    /// Where the first of them is.
+    pub(super) fn first(&self) -> Option<&Origin> {
+        self.0.values().map(|(origin, _)| origin).next()
+    }
+
     pub(super) fn resolve(
         self,
         path: &str,

@@ -1,6 +1,7 @@
 //! Config Vars: the only reader of the environment, and THE table of names.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 /// Where Config Vars are read from.
 pub trait Environment {
@@ -23,6 +24,11 @@ impl Environment for ProcessEnvironment {
     fn names(&self) -> Vec<String> {
         std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
     }
+}
+
+/// All of this process's environment, for a program that it starts.
+pub fn inherited() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
 }
 
 impl Environment for BTreeMap<String, String> {

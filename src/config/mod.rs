@@ -30,7 +30,7 @@ pub mod values;
 mod web;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use toml::de::DeTable;
@@ -42,7 +42,7 @@ pub use backup::{Backup, Keep};
 pub use bots::{Bot, Client, HostedBot, NativeBot, WaVersion};
 pub use commands::{Commands, Reply};
 pub use database::{Database, DatabaseLocation, Tls};
-pub use environment::{Environment, NoEnvironment, ProcessEnvironment};
+pub use environment::{Environment, NoEnvironment, ProcessEnvironment, inherited};
 pub use heartbeat::Heartbeat;
 pub use heroku::{Dyno, Heroku, ProcessType};
 pub use lease::Lease;
@@ -73,6 +73,8 @@ pub struct Config {
     pub log: Log,
     /// What the platform says about this process; not in the file.
     pub platform: Platform,
+    /// The folder of the file: hosted bots run there.
+    pub folder: PathBuf,
 }
 
 /// What the platform's environment says.
@@ -124,18 +126,25 @@ impl Config {
     pub fn load(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
         let fail = |list| Problems { path: path.to_owned(), list };
         let document = Document::read(path).map_err(|problem| fail(vec![*problem]))?;
-        resolve(&document, env).map_err(fail)
+        resolve(&document, env).map(|loaded| loaded.at(path)).map_err(fail)
     }
 
     /// The same for a file that is already in memory.
     pub fn parse(path: &Path, bytes: Vec<u8>, env: &dyn Environment) -> Result<Loaded, Problems> {
         let fail = |list| Problems { path: path.to_owned(), list };
         let document = Document::from_bytes(bytes).map_err(|problem| fail(vec![*problem]))?;
-        resolve(&document, env).map_err(fail)
+        resolve(&document, env).map(|loaded| loaded.at(path)).map_err(fail)
     }
 }
 
 impl Loaded {
+    fn at(mut self, path: &Path) -> Self {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        self.config.folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        self
+    }
+
     /// Where the value of a key came from.
     pub fn source(&self, key: &str) -> Source {
         self.sources.get(key).cloned().unwrap_or(Source::Default)
@@ -185,6 +194,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         alerts: alerts.resolve(),
         log: log.resolve(),
         platform,
+        folder: PathBuf::new(),
     };
     let Reader { mut problems, sources, .. } = reader;
     add_syntax(document, &syntax, &mut problems);

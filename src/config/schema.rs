@@ -65,20 +65,23 @@ pub fn text() -> String {
     text
 }
 
-/// Values of an empty file; the bot is called NAME.
+/// Values of an empty file, and of a hosted bot; the bot is called NAME.
 pub fn defaults() -> Map<String, Value> {
-    let Ok(loaded) = Config::parse(Path::new("blacksky.toml"), Vec::new(), &NoEnvironment) else {
-        return Map::new();
-    };
-    let listing = loaded.config.listing().into_iter();
-    listing
-        .map(|(key, value)| match key.strip_prefix("bots.main.") {
-            // The session of a bot is called as the bot.
-            Some("session") => ("bots.NAME.session".to_owned(), Value::Null),
-            Some(rest) => (format!("bots.NAME.{rest}"), value),
-            None => (key, value),
-        })
-        .collect()
+    let mut all = Map::new();
+    for file in ["", "[bots.main]\nkind = \"hosted\"\ncommand = [\"node\"]"] {
+        let parsed = Config::parse(Path::new("blacksky.toml"), file.into(), &NoEnvironment);
+        let Ok(loaded) = parsed else { continue };
+        for (key, value) in loaded.config.listing() {
+            let (key, value) = match key.strip_prefix("bots.main.") {
+                // The session of a bot is called as the bot; a command has no default.
+                Some(key @ ("session" | "command")) => (format!("bots.NAME.{key}"), Value::Null),
+                Some(rest) => (format!("bots.NAME.{rest}"), value),
+                None => (key, value),
+            };
+            all.entry(key).or_insert(value);
+        }
+    }
+    all
 }
 
 /// All keys, in the order of the sections.
@@ -234,12 +237,16 @@ mod tests {
                 _ => sample(&key.schema),
             };
             let mut env = BTreeMap::from([(variable.clone(), value)]);
-            if path == "web.proxy" {
-                // It names a hosted bot.
+            let of_hosted = ["command", "session_dir", "max_memory", "relay", "stop_grace"];
+            let native = Config::parse(Path::new("blacksky.toml"), Vec::new(), &NoEnvironment);
+            let native: Map<String, Value> =
+                native.expect("an empty file").config.listing().into_iter().collect();
+            if path == "web.proxy" || (path.starts_with("bots.main.") && !native.contains_key(&path)) {
+                assert!(path == "web.proxy" || of_hosted.iter().any(|key| path.ends_with(key)), "{path}");
                 let hosted = [("KIND", "hosted"), ("COMMAND", "node,index.js")];
-                env.extend(
-                    hosted.map(|(key, value)| (format!("BLACKSKY_BOTS_MAIN_{key}"), value.to_owned())),
-                );
+                for (key, value) in hosted {
+                    env.entry(format!("BLACKSKY_BOTS_MAIN_{key}")).or_insert_with(|| value.to_owned());
+                }
             }
             let loaded = Config::parse(Path::new("blacksky.toml"), Vec::new(), &env)
                 .unwrap_or_else(|problems| panic!("{variable}: {problems}"));
@@ -249,8 +256,16 @@ mod tests {
     }
 
     /// One of them fits each pattern.
-    const SAMPLES: [&str; 7] =
-        ["heroku-24", "2.3000.1", "https://example.com", "sqlite:x.db", "heroku/rust", "12345", "main"];
+    const SAMPLES: [&str; 8] = [
+        "heroku-24",
+        "2.3000.1",
+        "https://example.com",
+        "sqlite:x.db",
+        "heroku/rust",
+        "12345",
+        "main",
+        "64MB",
+    ];
 
     /// A text that the key accepts.
     fn sample(schema: &Map<String, Value>) -> String {

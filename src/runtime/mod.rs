@@ -61,6 +61,8 @@ pub struct Running {
     restart: CancellationToken,
     /// At most as long links wait for a successor.
     handover_wait: Duration,
+    /// At most as long a bot waits for that, or for its program.
+    longest_wait: Duration,
     stop_now: CancellationToken,
 }
 
@@ -103,13 +105,13 @@ impl Running {
         }
         page.spawn("alerts", alerts::run(config.clone(), board.subscribe(), page.stop_token()));
 
-        let handover_wait = dyno::handover_wait(&config);
+        let (handover_wait, longest_wait) = (dyno::handover_wait(&config), longest_wait(&config));
         let mut bots = Tasks::new(CancellationToken::new());
         let stop_now = CancellationToken::new();
         let stops = Stops { asked: bots.stop_token(), now: stop_now.clone() };
         let asked = Asked { handles, requests, errands };
         bots.spawn("bots", keep_bots(config, link, board.clone(), asked, stops));
-        Ok(Self { address, board, bots, page, restart, handover_wait, stop_now })
+        Ok(Self { address, board, bots, page, restart, handover_wait, longest_wait, stop_now })
     }
 
     /// Where the page listens.
@@ -149,7 +151,7 @@ impl Running {
             (
                 "close links and release leases",
                 &mut self.bots,
-                stop_bots(self.handover_wait) + STOP_DYNO + STOP_DATABASE,
+                stop_bots(self.longest_wait) + STOP_DYNO + STOP_DATABASE,
             ),
             ("close the page", &mut self.page, STOP_PAGE),
         ] {
@@ -173,8 +175,19 @@ struct Stops {
     now: CancellationToken,
 }
 
-fn stop_bots(handover_wait: Duration) -> Duration {
-    STOP_BOTS.max(handover_wait + CLOSE_BOTS)
+/// `longest` is the longest that any bot takes beside what all take: the wait for a successor, or the grace of a
+/// hosted bot's program.
+fn stop_bots(longest: Duration) -> Duration {
+    STOP_BOTS.max(longest + CLOSE_BOTS)
+}
+
+/// The longest that a bot may wait when it is stopped.
+fn longest_wait(config: &Config) -> Duration {
+    let graces = config.bots.values().filter_map(|bot| match &bot.client {
+        Client::Hosted(hosted) => Some(hosted.stop_grace.get()),
+        Client::Native(_) => None,
+    });
+    graces.max().unwrap_or_default().max(dyno::handover_wait(config))
 }
 
 /// What pages ask, here and elsewhere.
@@ -208,6 +221,7 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
         };
         dyno.spawn("one page", publish::share(sharing));
     }
+    let folder = config.folder.clone();
     let lease = config::Lease { handover_wait: Period(dyno::handover_wait(&config)), ..config.lease };
     let mut bots = Tasks::new(stop.clone());
     let sessions = config.bots.iter().map(|(name, bot)| (name.clone(), bot.session.clone())).collect();
@@ -238,23 +252,26 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
             ),
             Client::Hosted(hosted) => bots.spawn(
                 task,
-                hosted::keep(Hosted {
-                    name,
-                    session: bot.session.clone(),
-                    bot: hosted.clone(),
-                    backoff: config.backoff,
-                    heartbeat: config.heartbeat,
-                    lease,
-                    backup_interval: config.backup.interval.get(),
-                    memory: config.heroku.memory,
-                    backups: backups.clone(),
-                    store: store.clone(),
-                    keeper: keeper.clone(),
-                    board: board.clone(),
+                hosted::keep(
+                    Hosted {
+                        name,
+                        session: bot.session.clone(),
+                        bot: hosted.clone(),
+                        backoff: config.backoff,
+                        heartbeat: config.heartbeat,
+                        lease,
+                        backup_interval: config.backup.interval.get(),
+                        memory: config.heroku.memory,
+                        folder: folder.clone(),
+                        backups: backups.clone(),
+                        store: store.clone(),
+                        keeper: keeper.clone(),
+                        board: board.clone(),
+                        link: link.clone(),
+                        stop: stop.clone(),
+                    },
                     requests,
-                    link: link.clone(),
-                    stop: stop.clone(),
-                }),
+                ),
             ),
         }
     }
@@ -270,7 +287,7 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
         tracing::error!(task = %ended.name, panicked = ended.panicked, "a bot ended by itself");
         stop.cancel();
     }
-    let (late, ()) = tokio::join!(bots.stop_all(stop_bots(lease.handover_wait.get())), keeper.leave());
+    let (late, ()) = tokio::join!(bots.stop_all(stop_bots(longest_wait(&config))), keeper.leave());
     if !late.is_empty() {
         tracing::warn!(?late, "bots did not stop in time; their leases end by themselves");
     }

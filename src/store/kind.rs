@@ -192,7 +192,7 @@ mod tests {
         for number in 1..=18 {
             assert_eq!(Kind::of(number).map(Kind::number), Some(number));
         }
-        assert_eq!(Kind::of(0).or(Kind::of(19)).or(Kind::of(1001)), None);
+        assert_eq!(Kind::of(0).or(Kind::of(20)).or(Kind::of(1001)), None);
     }
 
     #[test]

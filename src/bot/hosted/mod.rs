@@ -6,9 +6,17 @@
 //! program before the lease ends.
 
 mod child;
+mod driver;
+mod news;
 mod preload;
+pub mod qr;
+mod run;
+mod stage;
+mod tenure;
 mod vault;
+mod view;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,12 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Request;
 use crate::config;
-use crate::link::{LinkAddress, LinkState, Parked};
+use crate::link::LinkAddress;
 use crate::runtime::backups::Backups;
 use crate::runtime::status::Board;
 use crate::store::{Keeper, Store};
-
-pub mod qr;
 
 /// A hosted bot, ready to be kept.
 pub struct Hosted {
@@ -40,6 +46,8 @@ pub struct Hosted {
     pub backup_interval: Duration,
     /// Memory of the dyno.
     pub memory: config::Size,
+    /// Where the program runs: the folder of blacksky.toml.
+    pub folder: PathBuf,
     /// Copies its session while the lease is held, and once more when it stops.
     pub backups: Backups,
     /// Where its session lives; migrated.
@@ -48,18 +56,22 @@ pub struct Hosted {
     pub keeper: Keeper,
     /// Where its status goes.
     pub board: Board,
-    /// What the page asks for.
-    pub requests: mpsc::Receiver<Request>,
     /// Where its relay dials.
     pub link: LinkAddress,
     /// Ends it.
     pub stop: CancellationToken,
 }
 
+impl Hosted {
+    /// Bytes from which on the bot is restarted: `max_memory`, or 1.6 times the dyno's memory, before Heroku
+    /// kills the dyno at twice of it.
+    fn memory_limit(&self) -> u64 {
+        self.bot.max_memory.map_or(self.memory.get() / 10 * 16, config::Size::get)
+    }
+}
+
 /// Keeps a hosted bot running until `stop`; then its program is stopped, the session flushed and the lease
-/// given up.
-pub async fn keep(hosted: Hosted) {
-    let why = LinkState::Parked(Parked::BotNotStarted);
-    hosted.board.bot(&hosted.name, |bot| bot.state = why);
-    hosted.stop.cancelled().await;
+/// given up, within `stop_grace` and 8 s. `requests` is what the page asks for.
+pub async fn keep(hosted: Hosted, requests: mpsc::Receiver<Request>) {
+    driver::Driver::new(hosted, requests).run().await;
 }

@@ -128,6 +128,24 @@ form! {
 }
 
 form! {
+    /// Where a hosted bot keeps its session: a path below the folder of the file.
+    pub struct SessionPath;
+    pattern "^(\\./)?\\.?[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}(/\\.?[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){0,7}$";
+    fits |text| {
+        let parts: Vec<&str> = text.strip_prefix("./").unwrap_or(text).split('/').collect();
+        parts.len() <= 8 && parts.iter().all(|part| {
+            let name = part.strip_prefix('.').unwrap_or(part);
+            (1..=63).contains(&name.len())
+                && (name.as_bytes()[0].is_ascii_alphanumeric() || b"_-".contains(&name.as_bytes()[0]))
+                && all(name, |b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        })
+    };
+    wrong "is not a path below the bot's folder";
+    help "write it from the folder of blacksky.toml, for example \"sessions\" or \"data/auth\"";
+    sensitive false;
+}
+
+form! {
     /// Who may use a command: a phone number or a chat id. Personal, so never shown.
     pub struct Contact;
     pattern "^(\\+?[0-9]{5,20}|[0-9A-Za-z._:-]{1,64}@(s\\.whatsapp\\.net|lid|g\\.us))$";
@@ -190,6 +208,7 @@ pub(crate) mod tests {
             agree::<Addon>(&text);
             agree::<Buildpack>(&text);
             agree::<BasePath>(&text);
+            agree::<SessionPath>(&text);
             agree::<Contact>(&text);
             agree::<Trigger>(&text);
         }

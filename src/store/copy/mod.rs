@@ -18,8 +18,8 @@ pub use codec::DecodeError;
 
 use super::engine::{Bond, InboxRow, RawCopy, version_of, version_text};
 use super::kind::{Kind, Name, Row};
-use super::vault;
 use super::seal::{OpenError, Place, Sealer};
+use super::vault;
 use super::whatsapp::device_of;
 use super::{Lease, Store, StoreError, inbox};
 use crate::config::WaVersion;

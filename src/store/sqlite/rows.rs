@@ -216,7 +216,8 @@ impl Sqlite {
             execute(&mut transaction, PUT, args).await?;
         }
         for Name { key, sub } in gone {
-            execute(&mut transaction, DELETE_NAMED, args![generation, kind, key.clone(), sub.clone()]).await?;
+            execute(&mut transaction, DELETE_NAMED, args![generation, kind, key.clone(), sub.clone()])
+                .await?;
         }
         transaction.commit().await.map_err(|error| problem(&error))
     }

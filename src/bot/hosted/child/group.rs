@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use sha2::{Digest, Sha256};
 
 /// In the environment of every process of a run, so that one is found that made itself a session of its own.
 const MARK: &str = "BLACKSKY_RUN";
@@ -13,9 +15,32 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Rounds of SIGKILL: a process may start another between the look and the kill.
 const ROUNDS: u32 = 50;
 
-/// A fresh mark: the variable, and a value that no other run has.
-pub fn mark() -> (&'static str, String) {
-    (MARK, format!("{:032x}", rand::random::<u128>()))
+/// A fresh mark for a run of this bot in this folder: the variable, and a value that no other run has.
+pub fn mark(bot: &str, folder: &Path) -> (&'static str, String) {
+    (MARK, format!("{}{:032x}", place(bot, folder), rand::random::<u128>()))
+}
+
+/// What all runs of a bot in a folder have in common.
+fn place(bot: &str, folder: &Path) -> String {
+    let mut hash = Sha256::new();
+    hash.update(folder.as_os_str().as_bytes());
+    let digest = hash.finalize();
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{bot}-{short}-")
+}
+
+/// Kills what an earlier run left behind: a blacksky that was killed itself could not. Two programs on one session
+/// would spoil it.
+pub fn kill_orphans(bot: &str, folder: &Path) {
+    let start = format!("{MARK}={}", place(bot, folder));
+    for pid in processes().into_keys() {
+        let marked = std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|text| text.split(|byte| *byte == 0).any(|one| one.starts_with(start.as_bytes())));
+        if marked && let Some(orphan) = Pid::from_raw(pid) {
+            tracing::warn!(bot, pid, "an earlier run of the bot is still there: killing it");
+            let _ = kill_process(orphan, Signal::KILL);
+        }
+    }
 }
 
 /// The processes of one run.

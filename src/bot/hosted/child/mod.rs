@@ -7,7 +7,7 @@
 pub mod environment;
 mod group;
 mod output;
-mod redact;
+pub mod redact;
 mod restart;
 mod tail;
 
@@ -130,7 +130,8 @@ impl Child {
             let folder = spec.folder.display().to_string();
             return Err(StartError::Folder { name: name(), folder, problem });
         }
-        let (mark, value) = group::mark();
+        group::kill_orphans(&spec.name, &spec.folder);
+        let (mark, value) = group::mark(&spec.name, &spec.folder);
         let mut command = Command::new(program);
         command
             .args(arguments)

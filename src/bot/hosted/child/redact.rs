@@ -10,6 +10,9 @@ const SHORTEST_SECRET: usize = 8;
 /// Cells of a drawn QR code in one line; the smallest code has 21 modules.
 const SHORTEST_ROW: usize = 15;
 
+/// In place of a line with key material.
+pub const LEFT_OUT: &str = "(a line with key material was left out)";
+
 /// What may be seen of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
@@ -108,8 +111,7 @@ impl Redactor {
         }
         let text = self.without_secrets(&text);
         if holds(&CREDENTIALS, &text) {
-            let left_out = "(a line with key material was left out)".to_owned();
-            return Shown::Text { log: left_out.clone(), owner: left_out };
+            return Shown::Text { log: LEFT_OUT.to_owned(), owner: LEFT_OUT.to_owned() };
         }
         let owner = replace(&BASE64, &text, "(data)").into_owned();
         let log = if owner.to_lowercase().contains("pair") || owner.to_lowercase().contains("code") {

@@ -24,7 +24,13 @@ impl Preload {
     /// started without it then.
     pub fn write(folder: &Path) -> io::Result<Self> {
         let path = folder.join("preload.cjs");
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?.write_all(SOURCE.as_bytes())?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?
+            .write_all(SOURCE.as_bytes())?;
         if fs::read_to_string(&path)? != SOURCE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "what was written does not read back"));
         }
@@ -64,7 +70,12 @@ mod tests {
             .env("NODE_OPTIONS", preload.node_options())
             .output()
             .expect("node starts");
-        assert_eq!(String::from_utf8_lossy(&node.stdout), "started", "{}", String::from_utf8_lossy(&node.stderr));
+        assert_eq!(
+            String::from_utf8_lossy(&node.stdout),
+            "started",
+            "{}",
+            String::from_utf8_lossy(&node.stderr)
+        );
     }
 
     #[test]

@@ -1,20 +1,17 @@
 //! A session folder on the disk: comparing it, writing it, putting it aside.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::Work;
 use super::marker::Marker;
 use super::scan::{self, Stat, read_whole, within};
+use super::{KnownFiles, Work};
 use crate::store::{StoredFile, pieces};
 
 /// Folders that were put aside and are kept.
 const KEPT: usize = 2;
-
-type KnownFiles = BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8; 32]>)>;
 
 /// What differs from what is known.
 pub fn look(folder: &Path, known: &KnownFiles) -> io::Result<Work> {
@@ -82,7 +79,8 @@ pub fn put_aside(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     for number in (1..KEPT).rev() {
-        let (older, old) = (beside(&path, &format!("old-{}", number + 1)), beside(&path, &format!("old-{number}")));
+        let (older, old) =
+            (beside(&path, &format!("old-{}", number + 1)), beside(&path, &format!("old-{number}")));
         if old.exists() {
             remove(&older)?;
             fs::rename(&old, &older)?;

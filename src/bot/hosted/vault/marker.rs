@@ -61,7 +61,9 @@ pub fn source(
     match (in_database, in_folder, marker) {
         (false, false, _) => Source::Nowhere,
         // Of another session or generation: an archived one that must not come back.
-        (false, true, Some(marker)) if marker.session != session || marker.generation != standing.1 => Source::Nowhere,
+        (false, true, Some(marker)) if marker.session != session || marker.generation != standing.1 => {
+            Source::Nowhere
+        }
         (false, true, _) => Source::TakeOver,
         (true, true, Some(marker)) if marker.is_of(session, standing) => Source::Folder,
         (true, ..) => Source::Database,

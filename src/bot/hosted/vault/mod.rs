@@ -120,7 +120,8 @@ enum Place {
 
 impl Place {
     fn of(path: PathBuf) -> Self {
-        let sqlite = path.extension().is_some_and(|kind| kind == "db" || kind == "sqlite" || kind == "sqlite3");
+        let sqlite =
+            path.extension().is_some_and(|kind| kind == "db" || kind == "sqlite" || kind == "sqlite3");
         if path.is_file() || (sqlite && !path.is_dir()) { Self::Sqlite(path) } else { Self::Folder(path) }
     }
 
@@ -130,6 +131,9 @@ impl Place {
         }
     }
 }
+
+/// What a look compares with: stat and pieces of the stored files.
+type KnownFiles = BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8; 32]>)>;
 
 /// What one look found to do.
 #[derive(Debug, Default)]
@@ -176,13 +180,18 @@ impl Vault {
             // The bot cannot use it: it may be that WhatsApp does not know it any more.
             self.session.archive().await?;
             self.session = self.session.renewed();
-            tracing::warn!(session = self.session.id(), "the session was removed again: it is archived, and the bot pairs anew");
+            tracing::warn!(
+                session = self.session.id(),
+                "the session was removed again: it is archived, and the bot pairs anew"
+            );
         }
         let stored = self.session.files().await?;
         let removed = std::mem::take(&mut self.removed);
         let place = self.place.clone();
         let scan = blocking(move || match &place {
-            Place::Folder(folder) => scan::scan(folder).map(|scan| (Marker::read(folder), !scan.files.is_empty())),
+            Place::Folder(folder) => {
+                scan::scan(folder).map(|scan| (Marker::read(folder), !scan.files.is_empty()))
+            }
             Place::Sqlite(file) => Ok((sqlite::marker(file), file.is_file())),
         });
         let (marker, in_folder) = scan.await.map_err(|problem| self.trouble("read", problem))?;
@@ -332,10 +341,18 @@ impl Vault {
 
     /// Credentials of another linking open a new generation: the old one is archived as it was.
     async fn change_of_identity(&mut self, work: &Work) -> Result<(), VaultError> {
-        let newer = work.changed.iter().find(|(path, ..)| path == CREDS).and_then(|(_, creds, _)| Identity::of(creds));
+        let newer = work
+            .changed
+            .iter()
+            .find(|(path, ..)| path == CREDS)
+            .and_then(|(_, creds, _)| Identity::of(creds));
         let (Some(older), Some(newer)) = (&self.identity, newer) else { return Ok(()) };
         if older.gives_way_to(&newer) {
-            tracing::info!(session = self.session.id(), linked = newer.is_linked(), "the bot has a new identity: the old session is archived");
+            tracing::info!(
+                session = self.session.id(),
+                linked = newer.is_linked(),
+                "the bot has a new identity: the old session is archived"
+            );
             self.session.archive().await?;
             self.session = self.session.renewed();
             // All of the folder belongs to the new one.
@@ -346,8 +363,11 @@ impl Vault {
     }
 
     async fn look(&self) -> Result<Work, VaultError> {
-        let known: BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8; 32]>)> =
-            self.known.iter().map(|(path, known)| (path.clone(), (known.stat, known.pieces.clone()))).collect();
+        let known: KnownFiles = self
+            .known
+            .iter()
+            .map(|(path, known)| (path.clone(), (known.stat, known.pieces.clone())))
+            .collect();
         match self.place.clone() {
             Place::Folder(folder) => {
                 let looked = blocking(move || folder::look(&folder, &known)).await;

@@ -71,7 +71,10 @@ mod tests {
         let gone = paths(&["pre-key-1.json"]);
         assert_eq!(removals.judge(&gone, 40, start, false), Verdict::Believe(vec![], Some(LASTS)));
         // It came back: the time begins anew.
-        assert_eq!(removals.judge(&[], 40, start + Duration::from_secs(4), false), Verdict::Believe(vec![], None));
+        assert_eq!(
+            removals.judge(&[], 40, start + Duration::from_secs(4), false),
+            Verdict::Believe(vec![], None)
+        );
         let again = start + Duration::from_secs(6);
         assert_eq!(removals.judge(&gone, 40, again, false), Verdict::Believe(vec![], Some(LASTS)));
         assert_eq!(removals.judge(&gone, 40, again + LASTS, false), Verdict::Believe(gone.clone(), None));
@@ -102,8 +105,14 @@ mod tests {
         assert_eq!(removals.judge(&many, 40, start + CREDS_AWAY, false), Verdict::SessionRemoved);
         let mut removals = Removals::default();
         removals.judge(&many[..20], 40, start, false);
-        assert_eq!(removals.judge(&many[..20], 40, start + LASTS, false), Verdict::Believe(sorted(&many[..20]), None));
+        assert_eq!(
+            removals.judge(&many[..20], 40, start + LASTS, false),
+            Verdict::Believe(sorted(&many[..20]), None)
+        );
         assert!(matches!(Removals::default().judge(&many[..3], 4, start, false), Verdict::Believe(..)));
-        assert_eq!(Removals::default().judge(&many[..3], 40, start, true), Verdict::Believe(sorted(&many[..3]), None));
+        assert_eq!(
+            Removals::default().judge(&many[..3], 40, start, true),
+            Verdict::Believe(sorted(&many[..3]), None)
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! A session that is a single SQLite file: consistent snapshots of it, and the way back.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use sqlx::{ConnectOptions, Connection};
 use super::folder::{beside, put_aside, remove, write};
 use super::marker::Marker;
 use super::scan::{LARGEST, Stat};
-use super::{VaultError, Work};
+use super::{KnownFiles, VaultError, Work};
 use crate::store::{StoredFile, pieces};
 
 /// For the bot to finish what it writes.
@@ -48,7 +47,7 @@ fn stat(file: &Path) -> Option<Stat> {
 }
 
 /// What differs from what is known.
-pub async fn look(file: &Path, known: &BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8; 32]>)>) -> Result<Work, VaultError> {
+pub async fn look(file: &Path, known: &KnownFiles) -> Result<Work, VaultError> {
     let mut work = Work::default();
     let before = known.get(NAME);
     let Some(now) = stat(file) else {
@@ -71,7 +70,10 @@ pub async fn look(file: &Path, known: &BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8;
             return Ok(work);
         }
         Err(problem) => {
-            return Err(VaultError::Sqlite { file: file.display().to_string(), problem: problem.to_string() });
+            return Err(VaultError::Sqlite {
+                file: file.display().to_string(),
+                problem: problem.to_string(),
+            });
         }
     };
     if before.is_none_or(|(_, stored)| *stored != pieces(&content)) {
@@ -81,7 +83,9 @@ pub async fn look(file: &Path, known: &BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8;
 }
 
 fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.message().contains("locked") || error.message().contains("busy"))
+    error
+        .as_database_error()
+        .is_some_and(|error| error.message().contains("locked") || error.message().contains("busy"))
 }
 
 /// A copy of the database as it is at one instant, its log included.

@@ -31,7 +31,13 @@ impl Watch {
                 waker.notify_one();
             }
         });
-        let mut watch = Self { place: place.to_owned(), watcher: None, watched: None, touched, next_poll: Instant::now() };
+        let mut watch = Self {
+            place: place.to_owned(),
+            watcher: None,
+            watched: None,
+            touched,
+            next_poll: Instant::now(),
+        };
         match watcher {
             Ok(mut watcher) => {
                 // The folder may be replaced, or appear later.
@@ -62,7 +68,8 @@ impl Watch {
     /// Watches the folder that has the name now.
     fn follow(&mut self) {
         use std::os::unix::fs::MetadataExt;
-        let present = std::fs::metadata(&self.place).ok().filter(std::fs::Metadata::is_dir).map(|found| found.ino());
+        let present =
+            std::fs::metadata(&self.place).ok().filter(std::fs::Metadata::is_dir).map(|found| found.ino());
         if present == self.watched {
             return;
         }
