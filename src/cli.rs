@@ -25,8 +25,10 @@ pub enum Command {
     Check(Check),
     /// Print every value and where it came from
     Config(Json),
-    /// Write Procfile and app.json from blacksky.toml
+    /// Write Procfile, app.json and package.json's start script from blacksky.toml
     Gen(Gen),
+    /// Write blacksky.toml for this folder; recognises a WhatsApp bot that is in it
+    Init(Init),
     /// Print the JSON schema of blacksky.toml
     Schema,
     /// Apply the database migrations (Procfile's release phase)
@@ -81,6 +83,19 @@ pub struct Gen {
     /// Overwrite files that were edited by hand
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Ask for what is found before it is written
+    #[arg(long)]
+    pub interactive: bool,
+    /// Replace a blacksky.toml that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Print what was found and written as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The subcommands of `session`; each has a file of its name under `commands/session/`.

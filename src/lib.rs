@@ -18,6 +18,7 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod r#gen;
+pub mod init;
 pub mod link;
 pub mod runtime;
 pub mod sim;

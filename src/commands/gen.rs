@@ -1,11 +1,11 @@
-//! `blacksky gen`: Procfile and app.json from blacksky.toml.
+//! `blacksky gen`: Procfile, app.json and package.json's start script from blacksky.toml.
 
 use std::path::Path;
 
 use crate::cli::{Cli, Gen};
 use crate::config::NoEnvironment;
 use crate::exit::{Exit, Failure};
-use crate::r#gen;
+use crate::r#gen::{self, Artifact, Force};
 
 use super::{load, output};
 
@@ -18,7 +18,13 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
         cli.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if args.print {
         for file in files.iter().filter(|file| file.path != r#gen::DIGESTS) {
-            output::print(&format!("# {}\n{}", file.path, file.text))?;
+            let on_disk = match std::fs::read(folder.join(file.path)) {
+                Ok(bytes) => Some(bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => return Err(anyhow::Error::from(error).context(file.path).into()),
+            };
+            let bytes = r#gen::wanted(file, on_disk.as_deref())?;
+            output::print(&format!("# {}\n{}", file.path, String::from_utf8_lossy(&bytes)))?;
         }
     } else if args.check {
         let diffs = r#gen::check(folder, &files)?;
@@ -29,9 +35,9 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
             )
             .into());
         }
-        output::print("Procfile and app.json are up to date")?;
+        output::print(&format!("{} are up to date", names(&files)))?;
     } else {
-        let report = r#gen::write(folder, &files, args.force)?;
+        let report = r#gen::write(folder, &files, if args.force { Force::Yes } else { Force::No })?;
         for path in report.written {
             output::print(&format!("wrote {path}"))?;
         }
@@ -40,4 +46,11 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// "Procfile and app.json".
+fn names(files: &[Artifact]) -> String {
+    let names: Vec<&str> =
+        files.iter().map(|file| file.path).filter(|path| *path != r#gen::DIGESTS).collect();
+    names.join(" and ")
 }

@@ -6,6 +6,7 @@ mod config;
 #[cfg(feature = "simulator")]
 mod demo;
 mod r#gen;
+mod init;
 pub mod load;
 mod migrate;
 pub mod output;
@@ -27,6 +28,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(&cli, args),
         Command::Config(args) => config::run(&cli, args),
         Command::Gen(args) => r#gen::run(&cli, args),
+        Command::Init(args) => init::run(&cli, args),
         Command::Schema => schema::run(),
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Status(args) => status::run(&cli, args),

@@ -268,6 +268,10 @@ pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_
             Some((name.clone(), (layer.kind.origin().cloned()?, layer.command.is_wrong())))
         })
         .collect();
+    let commands: HashMap<String, Origin> = layers
+        .iter()
+        .filter_map(|(name, layer)| Some((name.clone(), layer.command.origin().cloned()?)))
+        .collect();
     let refused: Vec<String> =
         layers.iter().filter(|(_, layer)| layer.session.is_wrong()).map(|(name, _)| name.clone()).collect();
     let bots: BTreeMap<String, Bot> = layers
@@ -288,6 +292,17 @@ pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_
                 true,
                 format!("bots.{name} is hosted and has no command"),
                 "name the program that starts it, for example command = [\"node\", \"index.js\"]",
+            );
+        }
+        if is_npm_start(&hosted.command)
+            && let Some(origin) = commands.get(name)
+        {
+            reader.refuse(
+                &format!("bots.{name}.command"),
+                origin,
+                true,
+                format!("bots.{name}.command: package.json's start script is `blacksky run`, which would start itself"),
+                "name the program that the script ran, for example command = [\"node\", \"index.js\"]",
             );
         }
         let shares = |other: &Bot| matches!(&other.client, Client::Hosted(other) if other.session_dir == hosted.session_dir);
@@ -328,6 +343,15 @@ pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_
         }
     }
     bots
+}
+
+/// `npm start`, in the words of any package manager. `gen` makes it start blacksky.
+fn is_npm_start(command: &[String]) -> bool {
+    let mut words = command.iter().map(String::as_str).filter(|word| !word.starts_with('-'));
+    let program = words.next().and_then(|program| program.rsplit('/').next());
+    let script = words.find(|word| !matches!(*word, "run" | "run-script"));
+    program.is_some_and(|program| ["npm", "yarn", "pnpm", "bun"].contains(&program))
+        && script == Some("start")
 }
 
 impl Bot {

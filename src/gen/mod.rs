@@ -1,12 +1,14 @@
-//! Config → Procfile, app.json: pure functions of Config.
+//! Config → Procfile, app.json, package.json's start script: pure functions of Config.
 //!
-//! Neither file can hold a mark that says who wrote it (a Procfile has no comments, JSON neither), so
+//! No such file can hold a mark that says who wrote it (a Procfile has no comments, JSON neither), so
 //! `.blacksky-gen` keeps the SHA-256 of what was written, in the form of `sha256sum`. A file whose
-//! digest is not there was edited by hand and is left alone.
+//! digest is not there was edited by hand and is left alone. Of package.json only one value is ours, so its
+//! digest is of that value.
 
 pub mod app_json;
 #[cfg(test)]
 mod heroku_tests;
+pub mod package_json;
 pub mod procfile;
 pub mod write;
 
@@ -14,14 +16,14 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 
-pub use write::{Refusal, Report, check, write};
+pub use write::{Force, Refusal, Report, check, edited, replace, wanted, write};
 
 /// A file that is made from blacksky.toml.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// Relative to the folder of blacksky.toml.
     pub path: &'static str,
-    /// The whole text, with `\n` line ends.
+    /// The whole text, with `\n` line ends; of package.json when there is none yet.
     pub text: String,
 }
 
@@ -34,7 +36,13 @@ pub fn artifacts(config: &Config) -> Vec<Artifact> {
         Artifact { path: "Procfile", text: procfile::text(config) },
         Artifact { path: "app.json", text: app_json::text(config) },
     ];
-    let digests = files.iter().map(|file| format!("{}  {}\n", digest(&file.text), file.path)).collect();
+    let mut digests: String =
+        files.iter().map(|file| format!("{}  {}\n", digest(&file.text), file.path)).collect();
+    if package_json::concerns(config) {
+        files.push(Artifact { path: package_json::PATH, text: package_json::created(config) });
+        digests.push_str(&package_json::digest_line(package_json::START));
+        digests.push('\n');
+    }
     files.push(Artifact { path: DIGESTS, text: digests });
     files
 }

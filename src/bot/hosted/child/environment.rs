@@ -83,7 +83,9 @@ fn is_ours(name: &OsStr) -> bool {
 
 /// Whether the command is Node, or a tool of Node that starts one.
 fn is_node(command: &[String]) -> bool {
-    let program = command.first().map_or("", String::as_str);
+    // `env A=b node index.js`
+    let program =
+        command.iter().find(|word| *word != "env" && !word.contains('=')).map_or("", String::as_str);
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
     matches!(
         &*name,
@@ -181,6 +183,7 @@ mod tests {
         );
         assert_eq!(options(&[], &["node", "--max-old-space-size=300", "."]), preload);
         assert_eq!(options(&[], &["python3", "bot.py"]), preload);
+        assert!(options(&[], &["env", "A=b", "node", "."]).contains("max-old-space-size"));
     }
 
     #[test]
