@@ -60,6 +60,8 @@ mod original_kit;
 #[cfg(feature = "simulator")]
 mod pg_dump;
 #[cfg(feature = "simulator")]
+mod relay_clients;
+#[cfg(feature = "simulator")]
 mod restarts;
 #[cfg(feature = "simulator")]
 mod secret_key;

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import makeWASocket, { useMultiFileAuthState } from 'baileys'
 import pino from 'pino'
 
-const { SIM_URL, SESSION_DIR, KEEP_ALIVE_MS, CONNECT_TIMEOUT_MS, RECONNECT, PAIR_NUMBER } = process.env
+const { SIM_URL, SESSION_DIR, KEEP_ALIVE_MS, CONNECT_TIMEOUT_MS, RECONNECT, RECONNECT_MS, PAIR_NUMBER } = process.env
 const say = line => process.stdout.write(JSON.stringify(line) + '\n')
 // Its log goes the same way, the message alone.
 const logger = pino({
@@ -38,7 +38,7 @@ async function start() {
 		if (update.connection === 'close') {
 			const code = update.lastDisconnect?.error?.output?.statusCode ?? 0
 			say({ event: 'close', code })
-			if (!stopping && (code === 515 || RECONNECT !== 'no')) setTimeout(start, code === 515 ? 0 : 100)
+			if (!stopping && (code === 515 || RECONNECT !== 'no')) setTimeout(start, code === 515 ? 0 : Number(RECONNECT_MS ?? 100))
 		}
 	})
 	sock.ev.on('messages.upsert', async ({ messages }) => {

@@ -8,7 +8,7 @@
 mod child;
 mod driver;
 mod news;
-mod preload;
+pub mod preload;
 pub mod qr;
 mod run;
 mod stage;

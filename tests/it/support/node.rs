@@ -70,9 +70,14 @@ impl NodeBot {
 
     /// The same with further settings of the bot.
     pub fn with_env(url: &str, session: &Path, env: &[(&str, &str)]) -> Self {
+        Self::program("bot.mjs", url, session, env)
+    }
+
+    /// The same by another program of the folder.
+    pub fn program(program: &str, url: &str, session: &Path, env: &[(&str, &str)]) -> Self {
         install();
         let mut child = Command::new("node")
-            .arg(folder().join("bot.mjs"))
+            .arg(folder().join(program))
             .current_dir(folder())
             .env("SIM_URL", url)
             .env("SESSION_DIR", session)

@@ -2,7 +2,7 @@
 // Loaded by Node before a hosted bot's own code (NODE_OPTIONS). It leads the WebSocket to WhatsApp through
 // blacksky's relay on this machine, and tells the relay what Baileys says of its link. Whatever fails here must not
 // reach the bot.
-;(() => {
+const start = () => {
 	const { BLACKSKY_RELAY: address, BLACKSKY_RELAY_THROUGH: through } = process.env
 	if (!address) return
 	const http = require('node:http')
@@ -32,7 +32,9 @@
 				path: `${relay.pathname}/said`,
 				method: 'POST',
 				headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
-				timeout: 5000
+				timeout: 5000,
+				// Not the global one: a proxy for the bot's own requests is not for these.
+				agent: false
 			})
 			post.on('response', response => response.resume())
 			post.on('socket', socket => socket.unref())
@@ -107,18 +109,25 @@
 			listener
 		)
 	}
-	const lead = original =>
+	const lead = (original, ends) =>
 		function (...given) {
 			let done
 			try {
 				done = led(given)
+				if (ends) done?.end()
 			} catch {}
 			return done ?? Reflect.apply(original, this, given)
 		}
 	if (through !== '0') {
-		https.request = lead(https.request)
-		https.get = lead(https.get)
+		https.request = lead(https.request, false)
+		// What `get` begins it also sends: ws 7 relies on that.
+		https.get = lead(https.get, true)
 		syncBuiltinESMExports()
 	}
 	say({ what: 'loaded', node: process.versions.node, pid: process.pid })
-})()
+}
+try {
+	start()
+} catch (error) {
+	console.error(`blacksky: the preload does not work here, and the bot goes around the relay: ${error?.message}`)
+}
