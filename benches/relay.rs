@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use blacksky::config::{Backoff, Period};
 use blacksky::link::LinkAddress;
-use blacksky::link::relay::{Relay, Report, Setting};
+use blacksky::link::relay::{Relay, Setting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -152,12 +152,10 @@ async fn main() {
         let url = Url::parse(&relay.address()).expect("a URL");
         (format!("127.0.0.1:{}", url.port().expect("a port")), url.path().to_owned())
     };
-    // A connection that has ended makes the next dial wait a little; it reports until then.
+    // It lives, and tells what nobody asks here, until the end.
     tokio::spawn(async move {
         loop {
-            if let Report::Ended { reason, .. } = relay.next().await {
-                assert_eq!(reason, "closed_by_bot");
-            }
+            relay.next().await;
         }
     });
 
