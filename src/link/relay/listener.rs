@@ -121,6 +121,7 @@ async fn dial(mut bot: TcpStream, request: Request, early: Vec<u8>, shared: &Arc
     }
     // The bot has one connection: this one is it from now on.
     let cut = shared.replace();
+    shared.pacing().began();
     shared.report(Report::Dialled);
     let silence = KEEP_ALIVE + shared.setting.deadline;
     let connecting = async {

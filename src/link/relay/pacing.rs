@@ -37,6 +37,8 @@ pub struct Pacing {
     not_before: Option<Instant>,
     /// The last end was counted as a failure, so that a report that comes later can take that back.
     counted: bool,
+    /// The end that is to come belongs to pairing.
+    free: bool,
     conflicts: Vec<Instant>,
 }
 
@@ -48,6 +50,7 @@ impl Pacing {
             open_since: None,
             not_before: None,
             counted: false,
+            free: false,
             conflicts: Vec::new(),
         }
     }
@@ -55,6 +58,11 @@ impl Pacing {
     /// How long the next dial has to wait.
     pub fn wait(&self, now: Instant) -> Duration {
         self.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    /// A dial goes on.
+    pub fn began(&mut self) {
+        (self.counted, self.free) = (false, false);
     }
 
     /// WhatsApp let the bot in.
@@ -66,6 +74,9 @@ impl Pacing {
     pub fn ended(&mut self, now: Instant, how: Ended, rng: &mut (impl Rng + ?Sized)) {
         if self.open_since.take().is_some_and(|since| now >= since + self.config.reset_after.get()) {
             self.failures = 0;
+        }
+        if std::mem::take(&mut self.free) {
+            return;
         }
         if how == Ended::RateLimited {
             self.failures = self.failures.saturating_add(RATE_LIMIT_STEPS);
@@ -82,6 +93,8 @@ impl Pacing {
             515 => {
                 if std::mem::take(&mut self.counted) {
                     self.failures = self.failures.saturating_sub(1);
+                } else {
+                    self.free = true;
                 }
                 self.not_before = None;
             }
@@ -162,6 +175,15 @@ mod tests {
         scene.0.closed(now, 515);
         assert_eq!(scene.0.wait(now), Duration::ZERO);
         assert_eq!(scene.0.failures, 0);
+        scene.0.began();
+        // The bot is quicker than the socket.
+        scene.0.closed(now, 515);
+        assert_eq!(scene.ended(now, Ended::Connection), Duration::ZERO);
+        assert_eq!(scene.0.failures, 0);
+        // Once: the next end counts again.
+        scene.0.began();
+        assert!(!scene.ended(now, Ended::Connection).is_zero());
+        assert_eq!(scene.0.failures, 1);
     }
 
     #[tokio::test(start_paused = true)]
