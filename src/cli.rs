@@ -90,6 +90,9 @@ pub struct Init {
     /// Ask for what is found before it is written
     #[arg(long)]
     pub interactive: bool,
+    /// How the bot is started, when that is not found out
+    #[arg(long, value_name = "LINE")]
+    pub command: Option<String>,
     /// Replace a blacksky.toml that is there
     #[arg(long)]
     pub force: bool,

@@ -43,8 +43,23 @@ pub fn run(cli: &Cli, args: &Init) -> Result<Exit, Failure> {
     let snapshot =
         init::look::look(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
     let mut found = init::recognise(&snapshot, exists.then(|| command_of(&cli.config)).flatten());
+    if let Some(line) = &args.command {
+        let start = init::behind(&snapshot, line).map_err(|why| {
+            Failure::new(Exit::Usage, anyhow::anyhow!("`{line}` is no start command: {why}"))
+        })?;
+        found.set_start(Some(StartFound { command: start.command, from: "as you say".to_owned() }));
+    }
     if args.interactive {
         ask(&mut found, &snapshot)?;
+    }
+    if found.start.is_none() && found.unknown {
+        let why: Vec<String> = found.notes.iter().map(|note| format!("\n  - {note}")).collect();
+        return Err(anyhow::anyhow!(
+            "there is a program in this folder, and how it is started could not be found out: say it with --command \
+             \"node index.js\"{}",
+            why.concat()
+        )
+        .into());
     }
     let session_dir = found.start.is_some().then_some(found.session_dir.as_str());
     let tracked = tracked::tracked(folder, session_dir);
@@ -122,6 +137,10 @@ fn ignores(folder: &Path, found: &Found) -> Result<Vec<(&'static str, String)>, 
         let text = match fs::read_to_string(folder.join(name)) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let why = "is not UTF-8, so git does not understand it: save it as UTF-8 first";
+                return Err(anyhow::anyhow!("{name} {why}").into());
+            }
             Err(error) => {
                 return Err(anyhow::Error::from(error).context(format!("{name} cannot be read")).into());
             }
@@ -224,9 +243,9 @@ fn ask(found: &mut Found, snapshot: &Snapshot) -> Result<(), Failure> {
         start(if answer == "-" { "" } else { answer })
     })?;
     if before != start {
-        found.node = start.as_ref().is_some_and(|start| r#gen::package_json::is_node(&start.command));
-        found.start = start;
+        found.set_start(start);
     }
+    found.unknown = false;
     if found.start.is_some() {
         found.session_dir = question("Where the bot keeps its session", &found.session_dir, |answer| {
             sources::normal(".", answer)

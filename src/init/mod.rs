@@ -28,6 +28,8 @@ pub struct Found {
     pub app: Presented,
     /// How the bot is started; `None`: no bot of the folder's own.
     pub start: Option<StartFound>,
+    /// There is a program in the folder, and how it is started could not be found out.
+    pub unknown: bool,
     /// Where it keeps its session.
     pub session_dir: String,
     /// How that is known.
@@ -41,6 +43,14 @@ pub struct Found {
     pub reads_session_id: bool,
     /// What a person should know.
     pub notes: Vec<String>,
+}
+
+impl Found {
+    /// Takes another start command.
+    pub fn set_start(&mut self, start: Option<StartFound>) {
+        self.node = start.as_ref().is_some_and(|start| package_json::is_node(&start.command));
+        self.start = start;
+    }
 }
 
 /// How app.json presents it.
@@ -88,8 +98,10 @@ pub fn recognise(snapshot: &Snapshot, command: Option<Vec<String>>) -> Found {
     let said = sources::read(&snapshot.sources);
     let mut notes = Vec::new();
     let project = project(snapshot, &package);
-    let start = match command {
-        Some(command) => Some(StartFound { command, from: "the blacksky.toml that was there".to_owned() }),
+    let (start, unknown) = match command {
+        Some(command) => {
+            (Some(StartFound { command, from: "the blacksky.toml that was there".to_owned() }), false)
+        }
         None => find_start(snapshot, &project, &mut notes),
     };
     let node = start.as_ref().is_some_and(|start| package_json::is_node(&start.command));
@@ -102,6 +114,7 @@ pub fn recognise(snapshot: &Snapshot, command: Option<Vec<String>>) -> Found {
         session_from,
         reads_port: said.reads_port,
         ports: said.ports.clone(),
+        unknown,
         has_home: said.has_home && (said.reads_port || !said.ports.is_empty()),
         reads_session_id: said.reads_session_id,
         start,
@@ -142,7 +155,7 @@ fn dependencies(package: &Json) -> BTreeMap<String, String> {
 }
 
 /// What Heroku runs today, else what `npm start` runs, else `main`, else a file with a usual name.
-fn find_start(snapshot: &Snapshot, project: &Project, notes: &mut Vec<String>) -> Option<StartFound> {
+fn find_start(snapshot: &Snapshot, project: &Project, notes: &mut Vec<String>) -> (Option<StartFound>, bool) {
     let mut tried: Vec<(String, String)> = Vec::new();
     for process in ["web", "worker"] {
         if let Some(line) = snapshot.procfile.as_deref().and_then(|text| process_of(text, process)) {
@@ -166,6 +179,7 @@ fn find_start(snapshot: &Snapshot, project: &Project, notes: &mut Vec<String>) -
     let files: Vec<_> = mains.chain(usual.filter(|_| is_project)).collect();
     tried.extend(files.into_iter().map(|(from, path)| (from, format!("node {}", words::quoted(&path)))));
     let mut chosen: Option<StartFound> = None;
+    let (mut ours, mut unknown) = (false, snapshot.package_json.is_some() && tried.is_empty());
     for (from, line) in tried {
         let start = project.behind(&line).and_then(|start| there(start, project));
         match (&chosen, start) {
@@ -173,7 +187,12 @@ fn find_start(snapshot: &Snapshot, project: &Project, notes: &mut Vec<String>) -
                 notes.extend(start.notes);
                 chosen = Some(StartFound { command: start.command, from });
             }
-            (None, Err(why)) => notes.push(format!("{from} is passed over: {why}")),
+            // A second `init`, or a native bot with a package.json of `gen`.
+            (None, Err(why)) if why.ends_with("starts blacksky") => ours = true,
+            (None, Err(why)) => {
+                unknown = true;
+                notes.push(format!("{from} is passed over: {why}"));
+            }
             (Some(first), Ok(start))
                 if from.starts_with("package.json's start") && first.command != start.command =>
             {
@@ -183,7 +202,8 @@ fn find_start(snapshot: &Snapshot, project: &Project, notes: &mut Vec<String>) -
             (Some(_), _) => {}
         }
     }
-    chosen
+    let unknown = unknown && !ours && chosen.is_none();
+    (chosen, unknown)
 }
 
 /// The line of a process type.

@@ -87,6 +87,12 @@ fn main_and_usual_names_are_the_last_resort() {
     );
     assert_eq!(of("", &[("index.js", "")]), "none");
     assert_eq!(of("{}", &[]), "none");
+    let unknown = |package: &str, files: &[(&str, &str)]| recognise(&snapshot(package, files), None).unknown;
+    assert!(unknown("{}", &[]) && unknown("", &[("Procfile", "web: node gone.js")]));
+    assert!(
+        !unknown("", &[]) && !unknown("", &[("Procfile", "web: blacksky run\nrelease: blacksky migrate")])
+    );
+    assert!(!unknown(r#"{"scripts":{"start":"blacksky run"}}"#, &[]));
     let again = recognise(&snapshot("{}", &[]), Some(vec!["node".into(), "x.js".into()]));
     assert_eq!(command(&again), "node x.js (the blacksky.toml that was there)");
 }

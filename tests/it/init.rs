@@ -127,7 +127,22 @@ fn what_cannot_be_done_is_said_before_anything_is_written() {
     fs::write(path.join("Procfile.before-blacksky"), "mine").unwrap();
     let (code, _, stderr) = init(path, &[]);
     assert!(code == 1 && stderr.contains("Procfile.before-blacksky is there already"), "{stderr}");
+    fs::remove_file(path.join("Procfile.before-blacksky")).unwrap();
+    let utf16: Vec<u8> = "\u{feff}node_modules".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(path.join(".gitignore"), utf16).unwrap();
+    let (code, _, stderr) = init(path, &[]);
+    assert!(code == 1 && stderr.contains(".gitignore is not UTF-8"), "{stderr}");
+    fs::remove_file(path.join(".gitignore")).unwrap();
+    fs::remove_file(path.join("index.js")).unwrap();
+    let (code, _, stderr) = init(path, &[]);
+    assert!(
+        code == 1 && stderr.contains("--command") && stderr.contains("index.js is not there"),
+        "{stderr}"
+    );
     assert!(!path.join("blacksky.toml").exists() && !path.join("app.json").exists());
+    let (code, _, stderr) = init(path, &["--command", "npm start"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(read(path, "blacksky.toml").contains("[\"node\", \"index.js\"]"), "the program behind it");
 }
 
 #[test]
