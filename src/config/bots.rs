@@ -14,11 +14,12 @@ use super::values::choice::choice;
 use super::values::form::{BotName, Contact, SessionPath};
 use super::values::list::List;
 use super::values::period::PeriodIn;
-use super::values::session::SessionId;
+use super::values::session::blob::Blob;
+use super::values::session::{self, SessionId};
 use super::values::size::SizeIn;
 use super::values::text::Text;
-use super::values::{Period, Size, Value as _};
-use super::{environment, values};
+use super::values::{Period, Size, Value as _, Wrong};
+use super::{Environment, environment, values};
 
 /// `[bots.NAME]`.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct HostedBot {
     pub relay: bool,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: Period,
+    /// A login that SESSION_ID carries, for a session that is still empty.
+    pub login: Option<Blob>,
 }
 
 /// A version of WhatsApp Web, e.g. 2.3000.1023.
@@ -93,7 +96,8 @@ pub(super) struct BotLayer {
     /// Who is the client of WhatsApp: `native` is blacksky itself, `hosted` a program that blacksky runs.
     kind: Setting<Kind>,
     /// Name of the stored session, the bot's own name if not set. Two bots cannot share one. A plain
-    /// name and never a credential: the session itself is kept in the database.
+    /// name and never a credential: the session itself is kept in the database. Only the Config Var of a hosted
+    /// bot may carry a login of Baileys instead, which is imported once; the session is then called as the bot.
     session: Setting<SessionId>,
     /// `false` keeps the bot in the file without linking it.
     enabled: Setting<bool>,
@@ -145,7 +149,13 @@ impl BotLayer {
     }
 
     fn resolve(self, name: &str, reader: &mut Reader<'_>) -> Bot {
-        let session = self.session.value().map_or_else(|| name.to_owned(), |session| session.0);
+        let session_origin = self.session.origin().cloned();
+        let (session, login, unreadable) = match self.session.value() {
+            None => (name.to_owned(), None, None),
+            Some(SessionId::Name(session)) => (session, None, None),
+            Some(SessionId::Login(login)) => (name.to_owned(), Some(login), None),
+            Some(SessionId::Unreadable(why)) => (name.to_owned(), None, Some(why)),
+        };
         let enabled = self.enabled.value().unwrap_or(true);
         let kind = self.kind.value().unwrap_or(Kind::Native);
         let (native, hosted) = (
@@ -179,6 +189,23 @@ impl BotLayer {
                 );
             }
         }
+        let sqlite = matches!(&self.session_dir, Setting::Found(path, _) if is_sqlite(&path.0));
+        let wrong = match (kind, &login, unreadable) {
+            (_, None, None) => None,
+            (Kind::Native, ..) => Some(session::refused_login()),
+            (Kind::Hosted, _, Some(why)) => Some(session::refused_pointer(why)),
+            (Kind::Hosted, Some(_), None) => sqlite.then(|| {
+                Wrong::value(
+                    "carries a login of Baileys, and session_dir is an SQLite file (its value is not shown)",
+                    "unset it and link the phone once by QR; or name Baileys' folder in session_dir",
+                )
+            }),
+        };
+        if let (Some(Wrong { what, help, .. }), Some(origin)) = (wrong, &session_origin) {
+            let key = format!("bots.{name}.session");
+            reader.refuse(&key, origin, false, format!("{key} {what}"), &help.unwrap_or_default());
+        }
+        let others = (reader.only_bot && !sqlite).then(|| login_of_others(reader.env())).flatten();
         let client = match kind {
             Kind::Native => {
                 let prefix = self.prefix.value().map_or_else(|| "!".to_owned(), |text| text.0);
@@ -199,6 +226,7 @@ impl BotLayer {
                 max_memory: self.max_memory.value().map(|size| size.0),
                 relay: self.relay.value().unwrap_or(true),
                 stop_grace: self.stop_grace.value().map_or(Period::seconds(10), |period| period.0),
+                login: login.or(others),
             }),
         };
         Bot { session, enabled, client }
@@ -343,6 +371,18 @@ pub(super) fn resolve(layers: BTreeMap<String, BotLayer>, reader: &mut Reader<'_
         }
     }
     bots
+}
+
+/// Variables by which other bots of this family take a login. What does not read is the bot's own business.
+pub const LOGINS_OF_OTHERS: [&str; 2] = ["SESSION_STRING", "CREDS_DATA"];
+
+/// By its name.
+fn is_sqlite(path: &str) -> bool {
+    [".db", ".sqlite", ".sqlite3"].iter().any(|kind| path.ends_with(kind))
+}
+
+fn login_of_others(env: &dyn Environment) -> Option<Blob> {
+    LOGINS_OF_OTHERS.iter().find_map(|name| Blob::read(&environment::value(env, name)?))
 }
 
 /// `npm start`, in the words of any package manager. `gen` makes it start blacksky.

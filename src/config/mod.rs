@@ -39,7 +39,7 @@ pub use alerts::{AlertFormat, AlertKind, Alerts};
 pub use app::App;
 pub use backoff::Backoff;
 pub use backup::{Backup, Keep};
-pub use bots::{Bot, Client, HostedBot, NativeBot, WaVersion};
+pub use bots::{Bot, Client, HostedBot, LOGINS_OF_OTHERS, NativeBot, WaVersion};
 pub use commands::{Commands, Reply};
 pub use database::{Database, DatabaseLocation, Tls};
 pub use environment::{Environment, NoEnvironment, ProcessEnvironment, inherited};

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::environment::variable_of;
 use crate::config::values::web_url;
-use crate::config::{Config, ProcessType};
+use crate::config::{Client, Config, ProcessType};
 
 #[derive(Serialize)]
 struct AppJson<'c> {
@@ -137,13 +137,12 @@ fn variables(config: &Config) -> BTreeMap<String, Variable> {
     for (bot, values) in &config.bots {
         let variable =
             if only_one { "SESSION_ID".to_owned() } else { variable_of(&format!("bots.{bot}.session")) };
-        add(
-            variable,
-            format!(
-                "Name of the stored session of bot {bot}; a plain name, never a credential. Empty: {}",
-                values.session
-            ),
-        );
+        let what = match &values.client {
+            Client::Native(_) => "a plain name, never a credential",
+            Client::Hosted(_) => "or a session string with a login of Baileys, which is imported once",
+        };
+        let empty = &values.session;
+        add(variable, format!("Name of the stored session of bot {bot}; {what}. Empty: {empty}"));
     }
     if config.heroku.process == ProcessType::Web {
         add(

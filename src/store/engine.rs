@@ -224,6 +224,9 @@ pub(super) trait Engine: Backups + Copying + Publishing + Debug + Send + Sync {
     async fn archive(&self, bond: &Bond) -> Result<i64, StoreError>;
     async fn wa_version(&self, session: &str) -> Result<Option<WaVersion>, StoreError>;
     async fn put_wa_version(&self, bond: &Bond, version: WaVersion) -> Result<(), StoreError>;
+    /// Whether a session id with this SHA-256 was imported into the session.
+    async fn is_imported(&self, session: &str, digest: &[u8; 32]) -> Result<bool, StoreError>;
+    async fn note_imported(&self, bond: &Bond, digest: &[u8; 32]) -> Result<(), StoreError>;
 
     /// The sessions whose lease this owner holds.
     async fn bonds(&self, owner: &Owner) -> Result<Vec<Bond>, StoreError>;

@@ -76,6 +76,17 @@ impl SessionStore {
         Self::new(self.engine.clone(), self.sealer.clone(), bond, self.current.clone())
     }
 
+    /// Whether a session id with this SHA-256 was imported before, also into a generation that is archived.
+    pub async fn is_imported(&self, digest: &[u8; 32]) -> Result<bool, StoreError> {
+        self.noting(self.engine.is_imported(&self.bond.session, digest).await)
+    }
+
+    /// Remembers that it was.
+    pub async fn note_imported(&self, digest: &[u8; 32]) -> Result<(), StoreError> {
+        self.sound()?;
+        self.noting(self.engine.note_imported(&self.bond, digest).await)
+    }
+
     /// All files, by path.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Hosted;
 use super::child::{Child, Restart, Restarts};
+use super::import;
 use super::run::{self, End};
 use super::stage::Stage;
 use super::tenure::{self, Tenure};
@@ -97,6 +98,16 @@ impl Driver {
     async fn serve(&mut self, tenure: &mut Tenure) -> Leave {
         let place = self.hosted.folder.join(&self.hosted.bot.session_dir);
         let mut vault = Vault::new(tenure.session.clone(), place, self.hosted.backup_interval);
+        if let Some(login) = &self.hosted.bot.login {
+            match import::import(&tenure.session, &vault, login).await {
+                Ok(outcome) => outcome.log(&self.hosted.name),
+                Err(VaultError::Store(error)) => return Leave::of(error),
+                // The restore meets the same trouble, and says so on the page.
+                Err(error) => {
+                    tracing::error!(bot = %self.hosted.name, %error, "the login of SESSION_ID was not imported")
+                }
+            }
+        }
         let mut restarts = Restarts::default();
         let mut stage = loop {
             match Stage::set(&self.hosted).await {

@@ -7,6 +7,7 @@
 
 mod child;
 mod driver;
+pub mod import;
 mod news;
 pub mod preload;
 pub mod qr;

@@ -9,7 +9,7 @@ use crate::cli;
 use crate::commands::output;
 use crate::config::Config;
 use crate::config::values::Value as _;
-use crate::config::values::session::SessionId;
+use crate::config::values::session::{SessionId, refused_login};
 use crate::exit::{Exit, Failure};
 use crate::store::{SealedExport, Store, StoreError};
 
@@ -83,10 +83,16 @@ fn target(config: &Config, asked: Option<&str>, exported: &str) -> Result<String
         if let Some(bot) = config.bots.get(name) {
             return Ok(bot.session.clone());
         }
-        return SessionId::from_text(name).map(|id| id.0).map_err(|wrong| {
-            let help = wrong.help.unwrap_or_default();
-            Failure::new(Exit::Usage, anyhow!("the name given with --session {}: {help}", wrong.what))
-        });
+        let wrong = match SessionId::from_text(name) {
+            Ok(SessionId::Name(name)) => return Ok(name),
+            Ok(SessionId::Login(_) | SessionId::Unreadable(_)) => refused_login(),
+            Err(wrong) => wrong,
+        };
+        let help = wrong.help.unwrap_or_default();
+        return Err(Failure::new(
+            Exit::Usage,
+            anyhow!("the name given with --session {}: {help}", wrong.what),
+        ));
     }
     if bots_of(config, exported).is_empty() {
         let bots: Vec<&str> = config.bots.keys().map(String::as_str).collect();

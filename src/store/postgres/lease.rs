@@ -76,6 +76,13 @@ const PUT_WA_VERSION: &str = fenced!(
     SELECT count(*) FROM fence"
 );
 
+const IS_IMPORTED: &str = "SELECT 1 FROM blacksky.imported WHERE session = $1 AND digest = $2";
+
+const NOTE_IMPORTED: &str = fenced!(
+    ", put AS (INSERT INTO blacksky.imported (session, digest) SELECT $1, $4 FROM fence ON CONFLICT DO NOTHING)
+    SELECT count(*) FROM fence"
+);
+
 /// The leases whose session and epoch came back.
 pub(super) fn still_held(rows: &[PgRow], leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
     let kept = rows
@@ -149,5 +156,18 @@ impl Postgres {
         )
         .await
         .map(drop)
+    }
+
+    pub(super) async fn lease_is_imported(
+        &self,
+        session: &str,
+        digest: &[u8; 32],
+    ) -> Result<bool, StoreError> {
+        Ok(!self.run(IS_IMPORTED, args![session, &digest[..]]).await?.is_empty())
+    }
+
+    pub(super) async fn lease_note_imported(&self, bond: &Bond, digest: &[u8; 32]) -> Result<(), StoreError> {
+        let args = args![&bond.session, bond.epoch, bond.generation, &digest[..]];
+        self.run_fenced(NOTE_IMPORTED, args).await.map(drop)
     }
 }

@@ -314,6 +314,14 @@ impl Engine for Postgres {
         self.lease_put_wa_version(bond, version).await
     }
 
+    async fn is_imported(&self, session: &str, digest: &[u8; 32]) -> Result<bool, StoreError> {
+        self.lease_is_imported(session, digest).await
+    }
+
+    async fn note_imported(&self, bond: &Bond, digest: &[u8; 32]) -> Result<(), StoreError> {
+        self.lease_note_imported(bond, digest).await
+    }
+
     async fn bonds(&self, owner: &Owner) -> Result<Vec<Bond>, StoreError> {
         self.reseal_bonds(owner).await
     }

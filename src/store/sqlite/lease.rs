@@ -157,6 +157,31 @@ impl Sqlite {
         Ok(text.as_deref().and_then(version_of))
     }
 
+    pub(super) async fn lease_is_imported(
+        &self,
+        session: &str,
+        digest: &[u8; 32],
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT 1 FROM imported WHERE session = ? AND digest = ?")
+            .bind(session)
+            .bind(&digest[..])
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| problem(&error))?;
+        Ok(row.is_some())
+    }
+
+    pub(super) async fn lease_note_imported(&self, bond: &Bond, digest: &[u8; 32]) -> Result<(), StoreError> {
+        let mut transaction = self.begin(bond).await?;
+        sqlx::query("INSERT INTO imported (session, digest) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(&bond.session)
+            .bind(digest.to_vec())
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| problem(&error))?;
+        transaction.commit().await.map_err(|error| problem(&error))
+    }
+
     pub(super) async fn lease_put_wa_version(
         &self,
         bond: &Bond,

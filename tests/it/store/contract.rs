@@ -25,6 +25,7 @@ on_both!(
     handled_messages_are_pruned_after_a_week,
     an_archived_session_starts_anew,
     the_last_good_version_is_remembered,
+    an_imported_login_is_remembered,
     sessions_do_not_see_each_other,
 );
 
@@ -36,9 +37,18 @@ async fn migrating_twice_changes_nothing(bench: &Bench) {
 }
 
 async fn two_migrations_at_once_are_safe(bench: &Bench) {
-    for table in
-        ["session", "generation", "session_row", "inbox", "dyno", "status", "control", "backup", "migration"]
-    {
+    for table in [
+        "session",
+        "generation",
+        "session_row",
+        "inbox",
+        "dyno",
+        "status",
+        "control",
+        "backup",
+        "imported",
+        "migration",
+    ] {
         bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;
     }
     let (first, second) = (bench.open().await, bench.open().await);
@@ -227,6 +237,21 @@ async fn the_last_good_version_is_remembered(bench: &Bench) {
     assert_eq!(session.wa_version().await.expect("reads"), Some(WaVersion(2, 3000, 1023)));
     session.archive().await.expect("archives");
     assert_eq!(session.wa_version().await.expect("reads"), Some(WaVersion(2, 3000, 1023)));
+}
+
+async fn an_imported_login_is_remembered(bench: &Bench) {
+    let store = bench.open().await;
+    let lease = lease(&store, "web.1").await;
+    let session = store.session(&lease);
+    assert!(!session.is_imported(&[1; 32]).await.expect("asked"));
+    session.note_imported(&[1; 32]).await.expect("noted");
+    session.note_imported(&[1; 32]).await.expect("noted again");
+    assert!(session.is_imported(&[1; 32]).await.expect("asked"));
+    assert!(!session.is_imported(&[2; 32]).await.expect("asked"));
+    session.archive().await.expect("archived");
+    let error = session.note_imported(&[2; 32]).await.expect_err("the bond no longer holds");
+    assert!(matches!(error, StoreError::Fenced), "{error}");
+    assert!(session.renewed().is_imported(&[1; 32]).await.expect("asked"), "not again after an archive");
 }
 
 async fn sessions_do_not_see_each_other(bench: &Bench) {

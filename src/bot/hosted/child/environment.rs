@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::config::Size;
+use crate::config::values::session::blob::Blob;
+use crate::config::{LOGINS_OF_OTHERS, Size};
 
 /// What a bot is given beside what it inherits.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub fn of(
     let mut all: Vec<(OsString, OsString)> = inherited
         .into_iter()
         .filter(|(name, value)| !is_ours(name) || (name == "SESSION_ID" && value == given.session))
+        .filter(|(name, value)| !is_login(name, value))
         .collect();
     let mut options = given.node_options.to_owned();
     if let Some((_, own)) = all.iter().find(|(name, _)| name == "NODE_OPTIONS") {
@@ -79,6 +81,11 @@ fn is_ours(name: &OsStr) -> bool {
     name.starts_with("BLACKSKY_")
         || OURS.contains(&&*name)
         || (name.starts_with(start) && name.ends_with(end))
+}
+
+/// A login that blacksky imports, as it does that of SESSION_ID.
+fn is_login(name: &OsStr, value: &OsStr) -> bool {
+    LOGINS_OF_OTHERS.iter().any(|login| name == *login) && Blob::read(&value.to_string_lossy()).is_some()
 }
 
 /// Whether the command is Node, or a tool of Node that starts one.

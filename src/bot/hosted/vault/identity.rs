@@ -31,10 +31,20 @@ impl Identity {
         self.linked && self.keys != newer.keys
     }
 
+    /// Whether it is the same linking.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+
     /// Whether a phone has linked it.
     pub fn is_linked(&self) -> bool {
         self.linked
     }
+}
+
+/// Whether these credentials may belong to a linked account. What does not read is no proof of the contrary.
+pub fn may_be_linked(creds: &[u8]) -> bool {
+    Identity::of(creds).is_none_or(|identity| identity.is_linked())
 }
 
 #[cfg(test)]

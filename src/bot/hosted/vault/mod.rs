@@ -14,7 +14,10 @@ mod sqlite;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{NotADirectory, NotFound},
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{SessionStore, StoreError, StoredFile, VaultPut, pieces};
-use identity::{CREDS, Identity};
+pub use identity::{CREDS, Identity, may_be_linked};
 use marker::{Marker, Source};
 use removal::{Removals, Verdict};
 use scan::Stat;
@@ -170,6 +173,23 @@ impl Vault {
     /// Goes on with another handle to the session.
     pub fn rebind(&mut self, session: SessionStore) {
         self.session = session;
+    }
+
+    /// Whether the folder holds a login of its own, which [`Self::restore`] would take over.
+    pub async fn has_own_login(&self) -> Result<bool, VaultError> {
+        let place = self.place.path().to_owned();
+        let found = blocking(move || {
+            let creds = match std::fs::read(place.join("creds.json")) {
+                Ok(creds) => Some(creds),
+                Err(error) if [NotFound, NotADirectory].contains(&error.kind()) => None,
+                Err(error) => return Err(error),
+            };
+            Ok((Marker::read(&place), creds.is_some_and(|creds| identity::may_be_linked(&creds))))
+        })
+        .await;
+        let (marker, login) = found.map_err(|problem| self.trouble("read", problem))?;
+        let standing = (self.session.id(), self.session.standing());
+        Ok(login && marker::source(marker.as_ref(), standing, true, false) == Source::TakeOver)
     }
 
     /// Makes the folder what the bot must find in it.
