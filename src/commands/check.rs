@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::cli::{Check, Cli};
 use crate::config::lints::{self, Lints};
-use crate::config::{Config, DatabaseLocation, Loaded, Problem, ProcessEnvironment, problem};
+use crate::config::{Client, Config, DatabaseLocation, Loaded, Place, Problem, ProcessEnvironment, problem};
 use crate::exit::{Exit, Failure};
+use crate::init::tracked;
 
 use super::{load, output};
 
@@ -24,7 +25,8 @@ pub fn run(cli: &Cli, args: &Check) -> Result<Exit, Failure> {
     let errors = lints.problems.iter().filter(|problem| !problem.is_warning).count();
     if errors > 0 {
         let noun = if errors == 1 { "problem" } else { "problems" };
-        let error = anyhow::anyhow!("{} on Heroku: {errors} {noun}", cli.config.display());
+        let place = if args.heroku { " on Heroku" } else { "" };
+        let error = anyhow::anyhow!("{}{place}: {errors} {noun}", cli.config.display());
         return Err(Failure::new(Exit::BadConfig, error));
     }
     output::print(&summary(cli, &loaded))?;
@@ -35,7 +37,32 @@ pub fn run(cli: &Cli, args: &Check) -> Result<Exit, Failure> {
 }
 
 fn found(loaded: &Loaded, args: &Check) -> Lints {
-    if args.heroku { lints::heroku(loaded) } else { Lints::default() }
+    let mut lints = if args.heroku { lints::heroku(loaded) } else { Lints::default() };
+    lints.problems.extend(committed_sessions(&loaded.config));
+    lints
+}
+
+/// Session files of hosted bots in git: whoever can read the repository can be the bot.
+fn committed_sessions(config: &Config) -> Vec<Problem> {
+    let hosted = config.bots.iter().filter_map(|(name, bot)| match &bot.client {
+        Client::Hosted(hosted) => Some((name, hosted.session_dir.to_string_lossy())),
+        Client::Native(_) => None,
+    });
+    let found = hosted.filter_map(|(name, session_dir)| {
+        let files = tracked::tracked(&config.folder, Some(&session_dir));
+        if files.is_empty() {
+            return None;
+        }
+        let key = format!("bots.{name}.session_dir");
+        let what = format!("{key}: git has session files ({})", tracked::some(&files));
+        let help = format!(
+            "whoever can read the repository can be the bot: `{}`, and commit that. They stay in its history; if \
+             anybody else could read it, log the bot out on the phone and link it anew",
+            tracked::remedy(&files, Some(&session_dir))
+        );
+        Some(Problem::error(Place::File, key, what, Some(help)))
+    });
+    found.collect()
 }
 
 fn print_json(cli: &Cli, args: &Check) -> Result<Exit, Failure> {

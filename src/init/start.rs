@@ -246,7 +246,7 @@ impl Project {
         if let Some(file) = &file
             && (file.ends_with(".config.js") || file.ends_with(".config.cjs") || file.ends_with(".json"))
         {
-            return self.ecosystem(file);
+            return self.ecosystem(file, depth);
         }
         // `pm2 start npm -- start`
         if let Some(manager) = &file
@@ -277,7 +277,7 @@ impl Project {
     }
 
     /// The first app of an ecosystem file of pm2.
-    fn ecosystem(&self, file: &str) -> Result<Start, String> {
+    fn ecosystem(&self, file: &str, depth: usize) -> Result<Start, String> {
         let name = file.trim_start_matches("./");
         let Some(text) = self.ecosystems.get(name) else { return Err(format!("{name} is not there")) };
         let value = |key: &str| {
@@ -302,8 +302,7 @@ impl Project {
             line.push(' ');
             line.push_str(&arguments);
         }
-        // Nothing further may stand behind it.
-        self.resolve(&line, DEEPEST)
+        self.resolve(&line, depth + 1)
     }
 }
 
@@ -369,10 +368,15 @@ mod tests {
             main: Some("main.js".to_owned()),
             programs: ["tsx", "nodemon"].map(str::to_owned).into(),
             files: ["index.js"].map(str::to_owned).into(),
-            ecosystems: [(
-                "ecosystem.config.js".to_owned(),
-                "module.exports = { apps: [{ name: 'x', script: './bot.js', args: '--qr', node_args: '--expose-gc' }] }".to_owned(),
-            )]
+            ecosystems: [
+                (
+                    "ecosystem.config.js",
+                    "apps: [{ name: 'x', script: './bot.js', args: '--qr', node_args: '--expose-gc' }]",
+                ),
+                ("npm.config.js", "apps: [{ script: \"npm\", args: \"run dev\" }]"),
+                ("ring.config.js", "apps: [{ script: 'pm2', args: 'start ring.config.js' }]"),
+            ]
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
             .into(),
         }
     }
@@ -401,6 +405,8 @@ mod tests {
             ),
             ("pm2 start npm --name bot -- start", "env A=b node --max-old-space-size=384 main.js --autoread"),
             ("pm2-runtime start ecosystem.config.js", "node --expose-gc ./bot.js --qr"),
+            ("pm2 start npm.config.js", "node src/index.js"),
+            ("pm2 start ring.config.js", "none: its scripts start each other in a circle"),
             ("pm2-runtime bot.py", "python3 bot.py"),
             ("forever start index.js", "node index.js"),
             ("npm run pm2", "node --expose-gc ./bot.js --qr"),

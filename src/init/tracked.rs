@@ -51,16 +51,21 @@ pub fn remedy(files: &[String], session_dir: Option<&str>) -> String {
     format!("git rm -r --cached -- {}", paths.join(" "))
 }
 
-/// What to say.
-pub fn refusal(files: &[String], session_dir: Option<&str>) -> String {
+/// "session/creds.json, session/a.json, session/b.json and 3 more".
+pub fn some(files: &[String]) -> String {
     let some: Vec<&str> = files.iter().take(3).map(String::as_str).collect();
     let more = if files.len() > 3 { format!(" and {} more", files.len() - 3) } else { String::new() };
+    format!("{}{more}", some.join(", "))
+}
+
+/// What `init` says.
+pub fn refusal(files: &[String], session_dir: Option<&str>) -> String {
     format!(
-        "git has session files ({}{more}): whoever can read the repository can be this bot, and every deploy would \
+        "git has session files ({}): whoever can read the repository can be this bot, and every deploy would \
          bring an old session. Take them out of it, which leaves them on this disk, and commit that:\n\n    {}\n\n\
          They stay in its history. If anybody else could read it, log the bot out on the phone (Linked devices) and \
          link it anew. Then run blacksky init again.",
-        some.join(", "),
+        some(files),
         remedy(files, session_dir)
     )
 }

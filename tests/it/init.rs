@@ -109,6 +109,12 @@ fn session_files_in_git_are_refused_with_the_command_that_takes_them_out() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("the login in session is taken over"), "{stdout}");
     git(path, &["add", "."]);
+    // Committed all the same, `check` says so.
+    git(path, &["add", "-f", "session/creds.json"]);
+    let (code, _, stderr) = Blacksky::in_folder(path).arg("check").output();
+    assert!(code == 78 && stderr.contains("git has session files (session/creds.json)"), "{code}: {stderr}");
+    assert!(stderr.contains("git rm -r --cached -- session"), "{stderr}");
+    git(path, &["rm", "-q", "-r", "--cached", "--", "session"]);
     let staged = Command::new("git").arg("-C").arg(path).args(["ls-files", "session"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&staged.stdout), "", ".gitignore keeps it out");
 }
