@@ -193,6 +193,7 @@ impl Driver {
     /// Writes what the program changed at its end.
     async fn flushed(&self, vault: &mut Vault, turn: Turn) -> Turn {
         let began = Instant::now();
+        let known = vault.session_removed();
         let outcome = match timeout(FLUSH_DEADLINE, vault.flush()).await {
             Ok(Ok(mirrored)) => {
                 self.view.mirrored(&mirrored);
@@ -201,7 +202,7 @@ impl Driver {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "not done in time".to_owned(),
         };
-        if vault.session_removed() {
+        if vault.session_removed() && !known {
             self.view.session_removed();
         }
         let ms = began.elapsed().as_millis();

@@ -14,7 +14,7 @@ pub mod qr;
 mod run;
 mod stage;
 mod tenure;
-mod vault;
+pub mod vault;
 mod view;
 
 use std::path::PathBuf;

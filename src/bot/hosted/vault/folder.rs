@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::marker::Marker;
@@ -30,7 +30,7 @@ pub fn look(folder: &Path, known: &KnownFiles) -> io::Result<Work> {
                     work.changed.push((name.clone(), content, Some(stat)));
                 }
             }
-            None => work.torn = true,
+            None => work.torn.push(name.clone()),
         }
     }
     work.gone = known.keys().filter(|name| !scan.files.contains_key(*name)).cloned().collect();
@@ -67,9 +67,19 @@ pub fn write_out(folder: &Path, stored: &[StoredFile], marker: &Marker) -> io::R
     }
     let stat = |name: Vec<u8>| {
         let path = within(&folder, &name)?;
-        Some((name, read_stat(&path)?))
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some((name, Stat::of(&metadata)))
     };
     Ok(names.into_iter().filter_map(stat).collect())
+}
+
+/// Writes some stored files over what is there.
+pub fn mend(folder: &Path, stored: &[StoredFile]) -> io::Result<()> {
+    for file in stored {
+        let Some(path) = within(folder, &file.path) else { continue };
+        write(&path, &file.content)?;
+    }
+    Ok(())
 }
 
 /// Moves what is there out of the bot's way.
@@ -144,10 +154,4 @@ fn private_folder(path: &Path) -> io::Result<()> {
 /// Writes a file that only its owner reads.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(content)
-}
-
-fn read_stat(path: &Path) -> Option<Stat> {
-    let metadata = fs::symlink_metadata(path).ok()?;
-    let changed_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    Some(Stat { size: metadata.size(), changed_ns, inode: metadata.ino() })
 }

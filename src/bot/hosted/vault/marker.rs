@@ -32,9 +32,12 @@ impl Marker {
         std::fs::rename(new, folder.join(MARKER))
     }
 
-    /// Whether this process wrote it under the lease that it still has.
-    fn is_of(&self, session: &str, (epoch, generation): (i64, i64)) -> bool {
-        self.session == session && self.epoch == epoch && self.generation == generation
+    /// Whether the folder is not older than the database: the lease is still the one under which it was written, or
+    /// the database has what was mirrored last, so that nobody else has had the session since.
+    fn is_current(&self, session: &str, (epoch, generation): (i64, i64), stored: &str) -> bool {
+        self.session == session
+            && self.generation == generation
+            && (self.epoch == epoch || self.digest == stored)
     }
 }
 
@@ -51,22 +54,23 @@ pub enum Source {
     TakeOver,
 }
 
-/// Decides by what is there. `standing` is epoch and generation of the lease.
+/// Decides by what is there. `standing` is epoch and generation of the lease, `stored` the digest of what is in the
+/// database, if anything is.
 pub fn source(
     marker: Option<&Marker>,
     (session, standing): (&str, (i64, i64)),
     in_folder: bool,
-    in_database: bool,
+    stored: Option<&str>,
 ) -> Source {
-    match (in_database, in_folder, marker) {
-        (false, false, _) => Source::Nowhere,
+    match (stored, in_folder, marker) {
+        (None, false, _) => Source::Nowhere,
         // Of another session or generation: an archived one that must not come back.
-        (false, true, Some(marker)) if marker.session != session || marker.generation != standing.1 => {
+        (None, true, Some(marker)) if marker.session != session || marker.generation != standing.1 => {
             Source::Nowhere
         }
-        (false, true, _) => Source::TakeOver,
-        (true, true, Some(marker)) if marker.is_of(session, standing) => Source::Folder,
-        (true, ..) => Source::Database,
+        (None, true, _) => Source::TakeOver,
+        (Some(stored), true, Some(marker)) if marker.is_current(session, standing, stored) => Source::Folder,
+        (Some(_), ..) => Source::Database,
     }
 }
 
@@ -77,7 +81,7 @@ mod tests {
     #[test]
     fn who_wins() {
         let marker = |session: &str, generation, epoch| {
-            Some(Marker { session: session.into(), generation, epoch, digest: String::new() })
+            Some(Marker { session: session.into(), generation, epoch, digest: "mirrored".into() })
         };
         let (ours, older) = (marker("main", 3, 700), marker("main", 3, 600));
         let (archived, foreign) = (marker("main", 2, 700), marker("other", 3, 700));
@@ -101,8 +105,21 @@ mod tests {
             (ours.clone(), false, true, Source::Database),
             (ours, true, true, Source::Folder),
         ] {
-            let seen = source(marker.as_ref(), ("main", (700, 3)), in_folder, in_database);
+            let stored = in_database.then_some("another");
+            let seen = source(marker.as_ref(), ("main", (700, 3)), in_folder, stored);
             assert_eq!(seen, wanted, "{marker:?} {in_folder} {in_database}");
+        }
+        // A blacksky that was killed, on a disk that stays: the bot's last changes are in the folder alone.
+        let (older, archived, foreign) =
+            (marker("main", 3, 600), marker("main", 2, 600), marker("other", 3, 600));
+        for (marker, wanted) in
+            [(older, Source::Folder), (archived, Source::Database), (foreign, Source::Database)]
+        {
+            assert_eq!(
+                source(marker.as_ref(), ("main", (700, 3)), true, Some("mirrored")),
+                wanted,
+                "{marker:?}"
+            );
         }
     }
 

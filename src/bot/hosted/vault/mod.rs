@@ -142,10 +142,20 @@ type KnownFiles = BTreeMap<Vec<u8>, (Option<Stat>, Vec<[u8; 32]>)>;
 #[derive(Debug, Default)]
 struct Work {
     changed: Vec<(Vec<u8>, Vec<u8>, Option<Stat>)>,
-    /// Some files were being written.
-    torn: bool,
+    /// Files that were being written.
+    torn: Vec<Vec<u8>>,
     gone: Vec<Vec<u8>>,
     left_out: Vec<String>,
+}
+
+/// What became of the credentials.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    None,
+    /// A linked session gave way to one that no phone knows.
+    Given,
+    /// A phone has linked another one.
+    Linked,
 }
 
 /// What a look did.
@@ -189,7 +199,7 @@ impl Vault {
         .await;
         let (marker, login) = found.map_err(|problem| self.trouble("read", problem))?;
         let standing = (self.session.id(), self.session.standing());
-        Ok(login && marker::source(marker.as_ref(), standing, true, false) == Source::TakeOver)
+        Ok(login && marker::source(marker.as_ref(), standing, true, None) == Source::TakeOver)
     }
 
     /// Makes the folder what the bot must find in it.
@@ -215,21 +225,24 @@ impl Vault {
             Place::Sqlite(file) => Ok((sqlite::marker(file), file.is_file())),
         });
         let (marker, in_folder) = scan.await.map_err(|problem| self.trouble("read", problem))?;
+        self.learn(&stored);
+        let digest = (!stored.is_empty()).then(|| self.marker().digest);
         let standing = (self.session.id(), self.session.standing());
-        let mut source = marker::source(marker.as_ref(), standing, in_folder, !stored.is_empty());
+        let mut source = marker::source(marker.as_ref(), standing, in_folder, digest.as_deref());
         if removed {
             source = if stored.is_empty() { Source::Nowhere } else { Source::Database };
         }
-        self.learn(&stored);
+        let mut brought_back = removed;
+        if source == Source::Folder && !self.take_folder(&stored).await? {
+            // It had removed its session, and whoever should have noticed was killed.
+            (source, brought_back) = (Source::Database, true);
+        }
         match source {
             Source::Nowhere => {
                 self.put_aside(in_folder).await?;
                 Ok(Restored::Empty)
             }
-            Source::Folder => {
-                self.sync(true).await?;
-                Ok(Restored::Folder)
-            }
+            Source::Folder => Ok(Restored::Folder),
             Source::TakeOver => {
                 self.sync(true).await?;
                 Ok(Restored::TakenOver)
@@ -238,7 +251,7 @@ impl Vault {
                 let files = stored.len() as u64;
                 let bytes = stored.iter().map(|file| file.content.len() as u64).sum();
                 self.write_out(stored).await?;
-                if removed {
+                if brought_back {
                     self.brought_back = Some(Instant::now());
                 }
                 Ok(Restored::Database { files, bytes })
@@ -246,9 +259,27 @@ impl Vault {
         }
     }
 
+    /// Takes what the folder has beyond the database; `false` when the session was removed from it. What was torn by
+    /// a kill is written anew, since Baileys begins a new session when its credentials do not read.
+    async fn take_folder(&mut self, stored: &[StoredFile]) -> Result<bool, VaultError> {
+        let torn = self.look().await?.torn;
+        let mend: Vec<StoredFile> = stored.iter().filter(|file| torn.contains(&file.path)).cloned().collect();
+        if let (Place::Folder(folder), false) = (self.place.clone(), mend.is_empty()) {
+            tracing::warn!(
+                session = self.session.id(),
+                files = mend.len(),
+                "files that were cut off are written anew"
+            );
+            let mended = blocking(move || folder::mend(&folder, &mend)).await;
+            mended.map_err(|problem| self.trouble("written", problem))?;
+        }
+        Ok(matches!(self.sync(true).await?, Synced::Done(..)))
+    }
+
     /// Mirrors until `stop`, and tells what was written. Safe to drop: the next mirror compares anew.
     pub async fn mirror(&mut self, stop: CancellationToken, mut report: impl FnMut(Mirrored)) -> MirrorEnd {
         let mut watch = Watch::new(self.place.path());
+        let mut trouble = None;
         let mut full = Instant::now() + self.interval;
         // What changed between the restore and the first look.
         let mut look = Some(Instant::now());
@@ -279,6 +310,9 @@ impl Vault {
             }
             match self.sync(false).await {
                 Ok(Synced::Done(mirrored, again)) => {
+                    if trouble.take().is_some() {
+                        report(mirrored.clone());
+                    }
                     look = again.map(|wait| Instant::now() + wait);
                     if mirrored.written > 0 || mirrored.removed > 0 || mirrored.left_out.is_some() {
                         report(mirrored);
@@ -290,7 +324,12 @@ impl Vault {
                 }
                 Err(VaultError::Store(error)) => return MirrorEnd::Failed(error),
                 Err(error) => {
-                    tracing::warn!(session = self.session.id(), "{error}");
+                    let text = error.to_string();
+                    if trouble.as_ref() != Some(&text) {
+                        tracing::warn!(session = self.session.id(), "{text}");
+                        report(Mirrored { left_out: Some(text.clone()), ..self.sum(0, 0, Vec::new()) });
+                        trouble = Some(text);
+                    }
                     look = Some(Instant::now() + Duration::from_secs(1));
                 }
             }
@@ -316,15 +355,29 @@ impl Vault {
     /// Compares and writes; with `at_once` the bot does not run.
     async fn sync(&mut self, at_once: bool) -> Result<Synced, VaultError> {
         let mut work = self.look().await?;
-        if at_once && work.torn {
-            // Nobody writes any more: what is torn stays torn, and the last good one stays stored.
-            work.torn = false;
+        let (mut gone, next) =
+            match self.removals.judge(&work.gone, self.known.len(), Instant::now(), at_once) {
+                Verdict::SessionRemoved => return Ok(Synced::Removed),
+                Verdict::Believe(gone, next) => (gone, next),
+            };
+        match self.change_of_identity(&work) {
+            Change::None => {}
+            // Baileys makes new credentials when it cannot read the old ones, and bots when they remove them.
+            Change::Given => return Ok(Synced::Removed),
+            Change::Linked => {
+                tracing::info!(
+                    session = self.session.id(),
+                    "the bot was linked anew: the old session is archived"
+                );
+                self.session.archive().await?;
+                self.session = self.session.renewed();
+                // All of the folder belongs to the new one.
+                self.known.clear();
+                self.removals = Removals::default();
+                (self.identity, gone) = (None, Vec::new());
+                work = self.look().await?;
+            }
         }
-        let (gone, next) = match self.removals.judge(&work.gone, self.known.len(), Instant::now(), at_once) {
-            Verdict::SessionRemoved => return Ok(Synced::Removed),
-            Verdict::Believe(gone, next) => (gone, next),
-        };
-        self.change_of_identity(&work).await?;
         let puts: Vec<VaultPut<'_>> = work
             .changed
             .iter()
@@ -355,31 +408,28 @@ impl Vault {
         if wrote || at_once {
             self.write_marker().await?;
         }
-        let again = if work.torn { Some(TORN) } else { next };
+        // Once nobody writes any more, what is torn stays torn, and the last good one stays stored.
+        let again = if !work.torn.is_empty() && !at_once { Some(TORN) } else { next };
         Ok(Synced::Done(self.sum(written, gone.len() as u64, work.left_out), again))
     }
 
-    /// Credentials of another linking open a new generation: the old one is archived as it was.
-    async fn change_of_identity(&mut self, work: &Work) -> Result<(), VaultError> {
+    /// Whether the credentials are another linking's.
+    fn change_of_identity(&self, work: &Work) -> Change {
         let newer = work
             .changed
             .iter()
             .find(|(path, ..)| path == CREDS)
             .and_then(|(_, creds, _)| Identity::of(creds));
-        let (Some(older), Some(newer)) = (&self.identity, newer) else { return Ok(()) };
-        if older.gives_way_to(&newer) {
-            tracing::info!(
-                session = self.session.id(),
-                linked = newer.is_linked(),
-                "the bot has a new identity: the old session is archived"
-            );
-            self.session.archive().await?;
-            self.session = self.session.renewed();
-            // All of the folder belongs to the new one.
-            self.known.clear();
-            self.identity = None;
+        match (&self.identity, newer) {
+            (Some(older), Some(newer)) if older.gives_way_to(&newer) => {
+                if newer.is_linked() {
+                    Change::Linked
+                } else {
+                    Change::Given
+                }
+            }
+            _ => Change::None,
         }
-        Ok(())
     }
 
     async fn look(&self) -> Result<Work, VaultError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::identity::CREDS;
+use super::sqlite;
 
 /// A removal has to last this long.
 pub const LASTS: Duration = Duration::from_secs(5);
@@ -39,15 +40,20 @@ impl Removals {
         let lasted = |path: &[u8], time: Duration| {
             at_once || self.0.get(path).is_some_and(|since| now >= *since + time)
         };
-        let creds_gone = self.0.contains_key(CREDS);
+        // Without it there is no session.
+        let vital = [CREDS, sqlite::NAME].into_iter().find(|path| self.0.contains_key(*path));
         let most = |count: usize| count >= FEW && count * 2 > stored;
         let away = self.0.keys().filter(|path| lasted(path, CREDS_AWAY)).count();
-        if (creds_gone && lasted(CREDS, CREDS_AWAY)) || most(away) {
+        if vital.is_some_and(|path| lasted(path, CREDS_AWAY)) || most(away) {
             return Verdict::SessionRemoved;
         }
-        let look = if creds_gone || most(gone.len()) { CREDS_AWAY } else { LASTS };
-        let believed: Vec<Vec<u8>> =
-            self.0.keys().filter(|path| path.as_slice() != CREDS && lasted(path, LASTS)).cloned().collect();
+        let look = if vital.is_some() || most(gone.len()) { CREDS_AWAY } else { LASTS };
+        let believed: Vec<Vec<u8>> = self
+            .0
+            .keys()
+            .filter(|path| Some(path.as_slice()) != vital && lasted(path, LASTS))
+            .cloned()
+            .collect();
         let waits = |(path, since): (&Vec<u8>, &Instant)| {
             let time = if now < *since + look { look } else { LASTS };
             (!believed.contains(path)).then(|| (*since + time).saturating_duration_since(now))
@@ -93,6 +99,14 @@ mod tests {
         let mut paths = paths.to_vec();
         paths.sort();
         paths
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_single_file_is_the_session() {
+        let (mut removals, start) = (Removals::default(), Instant::now());
+        let gone = vec![sqlite::NAME.to_vec()];
+        assert_eq!(removals.judge(&gone, 1, start, false), Verdict::Believe(vec![], Some(CREDS_AWAY)));
+        assert_eq!(removals.judge(&gone, 1, start + CREDS_AWAY, false), Verdict::SessionRemoved);
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    fn of(metadata: &std::fs::Metadata) -> Self {
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
         let changed_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
         Self { size: metadata.size(), changed_ns, inode: metadata.ino() }
     }

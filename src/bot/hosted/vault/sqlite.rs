@@ -17,7 +17,7 @@ use crate::store::{StoredFile, pieces};
 const BUSY: Duration = Duration::from_secs(2);
 
 /// The stored name of the file.
-const NAME: &[u8] = b"session.sqlite";
+pub const NAME: &[u8] = b"session.sqlite";
 
 /// A bot's file with the files that SQLite keeps beside it.
 fn beside_it(file: &Path) -> [PathBuf; 2] {
@@ -30,15 +30,9 @@ fn beside_it(file: &Path) -> [PathBuf; 2] {
 
 /// Tells versions apart: the newest of the file and its log, and the size of both.
 fn stat(file: &Path) -> Option<Stat> {
-    use std::os::unix::fs::MetadataExt;
     let [log, _] = beside_it(file);
-    let of = |path: &Path| {
-        let found = std::fs::metadata(path).ok()?;
-        let changed_ns = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-        Some(Stat { size: found.size(), changed_ns, inode: found.ino() })
-    };
-    let main = of(file)?;
-    let log = of(&log);
+    let of = |path: &Path| Some(Stat::of(&std::fs::metadata(path).ok()?));
+    let (main, log) = (of(file)?, of(&log));
     Some(Stat {
         size: main.size + log.map_or(0, |log| log.size),
         changed_ns: log.map_or(main.changed_ns, |log| log.changed_ns.max(main.changed_ns)),
@@ -66,7 +60,7 @@ pub async fn look(file: &Path, known: &KnownFiles) -> Result<Work, VaultError> {
         // Being created, or locked for long: the last good one stays.
         Err(problem) if before.is_none() || is_busy(&problem) => {
             tracing::debug!(%problem, "no snapshot of the bot's SQLite file yet");
-            work.torn = true;
+            work.torn.push(NAME.to_vec());
             return Ok(work);
         }
         Err(problem) => {

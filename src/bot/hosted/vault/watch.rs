@@ -25,9 +25,16 @@ impl Watch {
     pub fn new(place: &Path) -> Self {
         let touched = Arc::new(Notify::new());
         let waker = touched.clone();
+        // The folder's neighbours are none of ours, such as the database of blacksky itself; a file has others that
+        // begin with its name.
+        let ours = place.as_os_str().as_encoded_bytes().to_vec();
+        let is_ours = move |path: &PathBuf| path.as_os_str().as_encoded_bytes().starts_with(&ours);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading is no change.
-            if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+            if event.is_ok_and(|event| {
+                !matches!(event.kind, EventKind::Access(_))
+                    && (event.paths.is_empty() || event.paths.iter().any(&is_ours))
+            }) {
                 waker.notify_one();
             }
         });
