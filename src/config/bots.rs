@@ -118,8 +118,8 @@ pub(super) struct BotLayer {
     /// Of a hosted bot: where it keeps its session, from the folder of the file. A folder, or a single SQLite
     /// file.
     session_dir: Setting<SessionPath>,
-    /// Of a hosted bot: it is restarted when all of its processes together use more. Not set: what the dyno
-    /// has.
+    /// Of a hosted bot: it is restarted when all of its processes together use more. Not set: 1.6
+    /// times what the dyno has, before Heroku ends the dyno at twice of it.
     max_memory: Setting<SizeIn<16_777_216, 1_099_511_627_776>>,
     /// Of a hosted bot: its WebSocket goes through blacksky, which sees a dead link and spaces its dials.
     relay: Setting<bool>,

@@ -95,7 +95,8 @@ fn kind(schema: &Map<String, Value>) -> String {
         return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     }
     if let (Some(from), Some(to)) = (text("x-from"), text("x-to")) {
-        return format!("duration, `\"{from}\"` to `\"{to}\"`");
+        let what = if from.ends_with('B') { "size" } else { "duration" };
+        return format!("{what}, `\"{from}\"` to `\"{to}\"`");
     }
     match text("type") {
         Some("integer") | Some("number") => {

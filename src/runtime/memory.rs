@@ -86,7 +86,12 @@ pub(super) async fn watch(quota: Size, board: Board, restart: CancellationToken,
 
 /// Resident memory and swap of this process in bytes, as Heroku counts a dyno's.
 fn used() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    of_process("self")
+}
+
+/// Resident memory and swap of a process in bytes; `None` once it has ended, and where there is no /proc.
+pub fn of_process(pid: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| -> Option<u64> {
         let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse().ok()

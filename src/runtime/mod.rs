@@ -25,7 +25,7 @@ pub mod clock;
 mod database;
 mod dyno;
 pub mod logging;
-mod memory;
+pub mod memory;
 mod publish;
 mod reseal;
 pub mod signal;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use sha2::{Digest, Sha256};
 
+use crate::runtime::memory;
+
 /// In the environment of every process of a run, so that one is found that made itself a session of its own.
 const MARK: &str = "BLACKSKY_RUN";
 /// Between two looks whether all are gone.
@@ -97,7 +99,9 @@ impl Group {
         if members.is_empty() {
             return None;
         }
-        Some(members.into_iter().filter_map(memory_of).sum())
+        Some(
+            members.into_iter().filter_map(|pid| memory::of_process(&pid.as_raw_nonzero().to_string())).sum(),
+        )
     }
 
     /// Its processes that live, without zombies: they end when their parent looks. With `strays` those too that
@@ -167,12 +171,4 @@ fn processes() -> BTreeMap<i32, Process> {
             Some((pid, Process { parent, group, zombie: matches!(state, "Z" | "X") }))
         })
         .collect()
-}
-
-fn memory_of(pid: Pid) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    let field = |name: &str| -> Option<u64> {
-        status.lines().find(|line| line.starts_with(name))?.split_whitespace().nth(1)?.parse().ok()
-    };
-    Some((field("VmRSS:")? + field("VmSwap:").unwrap_or(0)) * 1024)
 }
