@@ -5,6 +5,7 @@ import qrcode from 'qrcode-terminal'
 
 const commands = {
 	'!ping': () => 'pong',
+	'!echo': words => words.join(' '),
 	'!uptime': () => `up for ${Math.round(process.uptime())} s`,
 	'!help': () => `I know ${Object.keys(commands).join(', ')}`
 }
@@ -37,8 +38,9 @@ async function start() {
 		for (const { key, message } of messages) {
 			if (key.fromMe) continue
 			const text = message?.conversation ?? message?.extendedTextMessage?.text ?? ''
-			const command = commands[text.trim().split(/\s+/)[0]]
-			if (command) await sock.sendMessage(key.remoteJid, { text: command() })
+			const [name, ...words] = text.trim().split(/\s+/)
+			const command = Object.hasOwn(commands, name) && commands[name]
+			if (command) await sock.sendMessage(key.remoteJid, { text: command(words) })
 		}
 	})
 }

@@ -38,6 +38,8 @@ mod handover;
 #[cfg(feature = "simulator")]
 mod handover_figures;
 #[cfg(feature = "simulator")]
+mod hosted_dyno;
+#[cfg(feature = "simulator")]
 mod hosted_import;
 #[cfg(feature = "simulator")]
 mod init;

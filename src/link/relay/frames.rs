@@ -15,6 +15,7 @@ pub struct Frames {
     /// Bytes of a close frame's code that are still to come, after those that are in `code`.
     close: Option<Close>,
     count: u64,
+    closed: bool,
     code: Option<u16>,
 }
 
@@ -48,6 +49,11 @@ impl Frames {
     /// Frames whose header was seen.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Whether a close frame was seen.
+    pub fn closed(&self) -> bool {
+        self.closed
     }
 
     /// The code of the close frame, once that was seen.
@@ -86,6 +92,7 @@ impl Frames {
             mask.copy_from_slice(&self.header[at..at + 4]);
         }
         self.close = (self.header[0] & 0x0f == CLOSE).then_some(Close { mask, code: [0; 2], seen: 0 });
+        self.closed |= self.close.is_some();
         (self.left, self.filled) = (length, 0);
         self.count += 1;
     }

@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::frames::Frames;
 
 /// Bytes that pass at once. Larger ones fit the caches no more, smaller ones cost more calls.
 const BUFFER: usize = 64 * 1024;
+/// For the server to answer the close frame of the bot. A dead one never does, and the library `ws`, on which Baileys
+/// stands, waits 30 s for it before it reports the end.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// WebSocket frames since the relay began.
 #[derive(Debug, Default)]
@@ -76,8 +80,18 @@ pub async fn pass(
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let unanswered = Unanswered::default();
     let (mut out, mut back) = (Frames::default(), Frames::default());
-    let outwards = copy(&mut from_bot, &mut to_server, &mut out, &counters.outbound, || unanswered.wrote());
-    let inwards = copy(&mut from_server, &mut to_bot, &mut back, &counters.inbound, || unanswered.heard());
+    let closing = Notify::new();
+    let outwards = copy(&mut from_bot, &mut to_server, &mut out, &counters.outbound, |frames| {
+        unanswered.wrote();
+        if frames.closed() {
+            closing.notify_one();
+        }
+    });
+    let inwards = copy(&mut from_server, &mut to_bot, &mut back, &counters.inbound, |_| unanswered.heard());
+    let closed = async {
+        closing.notified().await;
+        sleep(CLOSING).await;
+    };
     enum First {
         Bot(Result<(), Failure>),
         Server(Result<(), Failure>),
@@ -87,6 +101,7 @@ pub async fn pass(
         ended = outwards => First::Bot(ended),
         ended = inwards => First::Server(ended),
         () = unanswered.over(silence) => First::Silence,
+        () = closed => First::Bot(Ok(())),
     };
     match first {
         First::Silence => Passed::Silence,
@@ -111,7 +126,7 @@ async fn copy(
     to: &mut (impl AsyncWrite + Unpin),
     frames: &mut Frames,
     counter: &AtomicU64,
-    passed: impl Fn(),
+    passed: impl Fn(&Frames),
 ) -> Result<(), Failure> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -119,9 +134,9 @@ async fn copy(
         if read == 0 {
             return Ok(());
         }
-        passed();
         let before = frames.count();
         frames.push(&buffer[..read]);
+        passed(frames);
         counter.fetch_add(frames.count() - before, Ordering::Relaxed);
         to.write_all(&buffer[..read]).await.map_err(|error| Failure::Write(error.kind()))?;
         to.flush().await.map_err(|error| Failure::Write(error.kind()))?;
@@ -158,6 +173,15 @@ mod tests {
         let (passed, ()) = tokio::join!(passing, ends);
         assert_eq!(passed, Passed::ByServer(Some(1011)));
         assert_eq!((counters.outbound.into_inner(), counters.inbound.into_inner()), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_server_does_not_keep_a_bot_that_closes() {
+        let ((mut bot, relay_bot), (_server, relay_server)) = (duplex(1 << 20), duplex(1 << 20));
+        let (counters, start) = (Counters::default(), Instant::now());
+        bot.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await.expect("writes");
+        assert_eq!(pass(relay_bot, relay_server, &counters, SILENCE).await, Passed::ByBot(Some(1000)));
+        assert_eq!(start.elapsed(), CLOSING);
     }
 
     #[tokio::test(start_paused = true)]

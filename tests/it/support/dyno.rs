@@ -113,6 +113,10 @@ impl Dyno {
             fs::write(path, text).expect("a file of the slug");
         }
         give(folder.path(), user);
+        // After the folder was given away: what a link points to is not the dyno's.
+        for (name, target) in &slug.links {
+            std::os::unix::fs::symlink(target, app.join(name)).expect("a link of the slug");
+        }
 
         let port = (slug.process == "web").then(free_port);
         let mut command = Command::new(&slug.command[0]);

@@ -1,6 +1,7 @@
 //! What a dyno runs, and what the platform allows it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the platform allows.
@@ -44,6 +45,8 @@ pub struct Slug {
     pub env: BTreeMap<String, String>,
     /// Files of the folder: name → text.
     pub files: BTreeMap<String, String>,
+    /// What is too large to be copied into every dyno: name → where it is.
+    pub links: BTreeMap<String, PathBuf>,
     /// `web` gets a PORT that it must bind; any other type does not.
     pub process: String,
     pub rules: Rules,
@@ -66,6 +69,7 @@ impl Slug {
             command: command.into_iter().map(str::to_owned).collect(),
             env: BTreeMap::new(),
             files: BTreeMap::new(),
+            links: BTreeMap::new(),
             process: process.to_owned(),
             rules: Rules::default(),
         }
@@ -73,6 +77,11 @@ impl Slug {
 
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.files.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
+    pub fn link(mut self, name: &str, target: PathBuf) -> Self {
+        self.links.insert(name.to_owned(), target);
         self
     }
 
