@@ -167,9 +167,16 @@ pub fn is_number(text: &str) -> bool {
 
 /// `<user>` of a pre-key answer.
 pub fn bundle_node(jid: wacore_binary::Jid, bundle: Bundle, device_identity: Option<Vec<u8>>) -> Node {
+    let mut children = vec![stanza::leaf("registration", bundle.registration_id.to_be_bytes())];
+    children.extend(key_nodes(bundle));
+    children.extend(device_identity.map(|bytes| stanza::leaf("device-identity", bytes)));
+    NodeBuilder::new("user").attr("jid", jid).children(children).build()
+}
+
+/// The public keys of a bundle, as they stand in a pre-key answer and in a retry receipt.
+pub fn key_nodes(bundle: Bundle) -> Vec<Node> {
     let (id, public, signature) = bundle.signed;
     let mut children = vec![
-        stanza::leaf("registration", bundle.registration_id.to_be_bytes()),
         stanza::leaf("type", [5]),
         stanza::leaf("identity", bundle.identity),
         NodeBuilder::new("skey")
@@ -187,8 +194,7 @@ pub fn bundle_node(jid: wacore_binary::Jid, bundle: Bundle, device_identity: Opt
                 .build(),
         );
     }
-    children.extend(device_identity.map(|bytes| stanza::leaf("device-identity", bytes)));
-    NodeBuilder::new("user").attr("jid", jid).children(children).build()
+    children
 }
 
 #[cfg(test)]

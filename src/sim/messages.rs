@@ -14,13 +14,9 @@ use waproto::whatsapp::message::{
 
 use super::account::Queued;
 use super::faults::{Action, When};
-use super::peer::Bundle;
 use super::report::{Received, Sent, What};
-use super::stanza::{self, attr, child_key, child_number};
+use super::stanza::{self, attr};
 use super::world::{ConnectionId, World, now_millis, now_seconds};
-
-/// Times a message is encrypted anew for a client that cannot read it.
-const MAX_RETRIES: u32 = 5;
 
 /// Why a simulated phone cannot send.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +103,7 @@ impl World {
     }
 
     /// Encrypts for one device, queues, and delivers if it is connected.
-    fn post(
+    pub(super) fn post(
         &mut self,
         from: &str,
         to: &str,
@@ -180,7 +176,7 @@ impl World {
         }
     }
 
-    fn sent_entry(&mut self, number: &str, device: u16, id: &str) -> Option<&mut Sent> {
+    pub(super) fn sent_entry(&mut self, number: &str, device: u16, id: &str) -> Option<&mut Sent> {
         let place = *self.sent_places.get(&(id.to_owned(), number.to_owned(), device))?;
         self.sent.get_mut(place)
     }
@@ -271,6 +267,7 @@ impl World {
                 self.counters.decrypt_failures += 1;
                 tracing::warn!(id, error, "simulator: a message of a client does not decrypt");
                 received.error = Some(error);
+                self.ask_again((number, device), &target, recipient, id);
             }
         }
         let delivered = received.error.is_none() && target != number;
@@ -405,37 +402,11 @@ impl World {
             self.event(What::Acknowledged { account: number.to_owned(), device, id: id.to_owned() });
         }
     }
-
-    /// A client could not read a message: a new session, the same text again.
-    fn retry(&mut self, number: &str, device: u16, id: &str, to: &Jid, receipt: &Node) {
-        let Some(from) = self.number_of(to) else { return };
-        let Some(sent) = self.sent_entry(number, device, id) else { return };
-        sent.retries += 1;
-        sent.taken_back += 1;
-        let (count, text) = (sent.retries, sent.text.clone());
-        if count > MAX_RETRIES {
-            return;
-        }
-        let address = stanza::pn(number, device).to_string();
-        let offered = receipt.get_optional_child("keys").and_then(|keys| offered_bundle(receipt, keys));
-        if let Some(sender) = self.users.get_mut(&from) {
-            sender.phone.forget(&address);
-            if let Some(bundle) = offered
-                && let Err(error) = sender.phone.begin(&address, &bundle)
-            {
-                tracing::warn!(%error, "simulator: the keys of a retry receipt do not work");
-            }
-        }
-        let plain = Message { conversation: Some(text), ..Default::default() }.encode_to_vec();
-        if let Err(error) = self.post(&from, number, device, id, &plain, Envelope::Retry(count)) {
-            tracing::warn!(%error, "simulator: a message was not sent again");
-        }
-    }
 }
 
 /// How a message of a simulated phone is wrapped.
 #[derive(Clone, Copy)]
-enum Envelope {
+pub(super) enum Envelope {
     /// From a contact.
     Chat,
     /// From the account's own phone, for the client itself.
@@ -450,24 +421,6 @@ fn garble(sealed: &mut [u8]) {
     if let Some(byte) = sealed.get_mut(place) {
         *byte ^= 0x55;
     }
-}
-
-/// The bundle in a retry receipt.
-fn offered_bundle(receipt: &Node, keys: &Node) -> Option<Bundle> {
-    let skey = keys.get_optional_child("skey")?;
-    let one_time = keys
-        .get_optional_child("key")
-        .and_then(|key| Some((child_number(key, "id")?, child_key(key, "value")?)));
-    Some(Bundle {
-        registration_id: child_number(receipt, "registration")?,
-        identity: child_key(keys, "identity")?,
-        signed: (
-            child_number(skey, "id")?,
-            child_key(skey, "value")?,
-            stanza::child_bytes(skey, "signature")?.to_vec(),
-        ),
-        one_time,
-    })
 }
 
 fn text_of(message: &Message) -> Option<String> {

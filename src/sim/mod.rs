@@ -21,6 +21,7 @@ mod peer;
 mod ratchet;
 mod report;
 mod requests;
+mod retries;
 mod stanza;
 mod state;
 mod wire;

@@ -112,9 +112,13 @@ impl Peer {
         self.sessions.0.get(device).is_some_and(|record| record.session_state().is_some())
     }
 
-    /// Forgets the session, so that the next message begins a new one.
-    pub fn forget(&mut self, device: &str) {
-        self.sessions.0.remove(device);
+    /// The next message begins a new session; what was sent in the present one can still be read.
+    pub fn put_aside(&mut self, device: &str) {
+        if let Some(record) = self.sessions.0.get_mut(device)
+            && let Err(error) = record.archive_current_state()
+        {
+            tracing::warn!(%error, "simulator: a session cannot be put aside");
+        }
     }
 
     /// Begins a session from the bundle that `device` uploaded.

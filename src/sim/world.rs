@@ -119,6 +119,8 @@ pub struct World {
     pub(super) received: Vec<Received>,
     /// Message id, account, device and recipient of all in `received`.
     pub(super) received_keys: HashSet<(String, String, u16, String)>,
+    /// Times that a phone asked for the message again.
+    pub(super) asked_again: HashMap<(String, String, u16, String), u32>,
     pub(super) ratchets: Ratchets,
     pub(super) events: VecDeque<Event>,
     next_event: u64,
@@ -140,6 +142,7 @@ impl World {
             sent_places: HashMap::new(),
             received: Vec::new(),
             received_keys: HashSet::new(),
+            asked_again: HashMap::new(),
             ratchets: Ratchets::default(),
             events: VecDeque::new(),
             next_event: 1,
