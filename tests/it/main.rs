@@ -38,9 +38,13 @@ mod handover;
 #[cfg(feature = "simulator")]
 mod handover_figures;
 #[cfg(feature = "simulator")]
+mod hosted_bad_input;
+#[cfg(feature = "simulator")]
 mod hosted_dyno;
 #[cfg(feature = "simulator")]
 mod hosted_import;
+#[cfg(feature = "simulator")]
+mod hosted_kills;
 #[cfg(feature = "simulator")]
 mod init;
 #[cfg(feature = "simulator")]
@@ -87,6 +91,8 @@ mod sim_rollback;
 mod sim_rust_client;
 #[cfg(feature = "simulator")]
 mod store;
+#[cfg(feature = "simulator")]
+mod vault_figures;
 #[cfg(feature = "simulator")]
 mod web_browser;
 #[cfg(feature = "simulator")]

@@ -27,7 +27,10 @@ impl Stage {
     /// The folder for temporary files cannot be made, or no port of this machine can be had.
     pub async fn set(hosted: &Hosted) -> io::Result<Self> {
         // Only its owner may look into it.
-        let scratch = tempfile::Builder::new().prefix("blacksky-").tempdir()?;
+        let scratch = tempfile::Builder::new().prefix("blacksky-").tempdir().map_err(|error| {
+            let help = "set TMPDIR to a folder that can be written";
+            io::Error::new(error.kind(), format!("no private folder for temporary files ({error}): {help}"))
+        })?;
         let relay = Relay::start(Setting {
             upstream: hosted.link.clone(),
             deadline: hosted.heartbeat.deadline.get(),

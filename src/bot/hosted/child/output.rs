@@ -1,10 +1,11 @@
 //! What a bot writes, line by line, bounded in length and rate.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// A longer line is cut.
 const LONGEST: usize = 8 * 1024;
@@ -24,29 +25,74 @@ pub struct Line {
     pub left_out: u64,
 }
 
+/// The last lines of a flood are kept for when it is over: they say why a bot ended.
+const LAST: usize = 50;
+/// A flood is over when nothing came for this long.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// Reads until the end, or until nobody wants the lines any more.
 pub async fn read(from: Option<impl AsyncRead + Unpin>, error: bool, lines: mpsc::Sender<Line>) {
     let Some(mut from) = from else { return };
     let mut splitter = Splitter::default();
     let mut gate = Gate::new(Instant::now());
+    let mut held = Held::default();
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = from.read(&mut buffer).await.unwrap_or(0);
-        let mut done = Vec::new();
-        if read == 0 {
-            done.extend(splitter.rest());
+        let read = if held.lines.is_empty() {
+            Some(from.read(&mut buffer).await.unwrap_or(0))
         } else {
-            splitter.push(&buffer[..read], |line| done.push(line));
+            timeout(QUIET, from.read(&mut buffer)).await.ok().map(|read| read.unwrap_or(0))
+        };
+        let mut passed = Vec::new();
+        let mut take = |raw: String| {
+            // In their order: what is held goes first.
+            held.push(raw);
+            if gate.pass(Instant::now()) {
+                passed.extend(held.pop());
+            }
+        };
+        match read {
+            Some(1..) => splitter.push(&buffer[..read.unwrap_or_default()], &mut take),
+            Some(0) => {
+                splitter.rest().map(&mut take);
+            }
+            None => {}
         }
-        for raw in done {
-            let Some(left_out) = gate.pass(Instant::now()) else { continue };
+        // The flood is over, for now or for good.
+        if read.unwrap_or_default() == 0 {
+            gate.charge(held.lines.len());
+            passed.extend(std::iter::from_fn(|| held.pop()));
+        }
+        for (raw, left_out) in passed {
             if lines.send(Line { raw, error, left_out }).await.is_err() {
                 return;
             }
         }
-        if read == 0 {
+        if read == Some(0) {
             return;
         }
+    }
+}
+
+/// The last lines that did not pass.
+#[derive(Debug, Default)]
+struct Held {
+    lines: VecDeque<String>,
+    left_out: u64,
+}
+
+impl Held {
+    fn push(&mut self, line: String) {
+        if self.lines.len() == LAST {
+            self.lines.pop_front();
+            self.left_out += 1;
+        }
+        self.lines.push_back(line);
+    }
+
+    /// The first of them, with the number of those before it that are lost.
+    fn pop(&mut self) -> Option<(String, u64)> {
+        Some((self.lines.pop_front()?, std::mem::take(&mut self.left_out)))
     }
 }
 
@@ -93,25 +139,28 @@ impl Splitter {
 struct Gate {
     tokens: f64,
     filled: Instant,
-    left_out: u64,
 }
 
 impl Gate {
     fn new(now: Instant) -> Self {
-        Self { tokens: f64::from(BURST), filled: now, left_out: 0 }
+        Self { tokens: f64::from(BURST), filled: now }
     }
 
-    /// Whether a line may pass: then, how many were left out before it.
-    fn pass(&mut self, now: Instant) -> Option<u64> {
+    /// Whether a line may pass.
+    fn pass(&mut self, now: Instant) -> bool {
         let passed: Duration = now.saturating_duration_since(self.filled);
         self.tokens = (self.tokens + passed.as_secs_f64() * f64::from(RATE)).min(f64::from(BURST));
         self.filled = now;
-        if self.tokens < 1.0 {
-            self.left_out += 1;
-            return None;
+        let passes = self.tokens >= 1.0;
+        if passes {
+            self.tokens -= 1.0;
         }
-        self.tokens -= 1.0;
-        Some(std::mem::take(&mut self.left_out))
+        passes
+    }
+
+    /// So many passed without being asked for.
+    fn charge(&mut self, lines: usize) {
+        self.tokens -= lines as f64;
     }
 }
 
@@ -124,11 +173,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_passes_as_a_burst_and_then_at_its_rate() {
         let mut gate = Gate::new(Instant::now());
-        let passed = (0..1_000_000).filter(|_| gate.pass(Instant::now()).is_some()).count();
+        let passed = (0..1_000_000).filter(|_| gate.pass(Instant::now())).count();
         assert_eq!(passed, BURST as usize);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(gate.pass(Instant::now()), Some(1_000_000 - u64::from(BURST)));
-        assert_eq!((1..1000).filter(|_| gate.pass(Instant::now()).is_some()).count(), RATE as usize - 1);
+        assert_eq!((0..1000).filter(|_| gate.pass(Instant::now())).count(), RATE as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_lines_of_a_flood_are_told_when_it_is_over() {
+        let (sender, mut lines) = mpsc::channel(4096);
+        let (mut bot, output) = tokio::io::duplex(1 << 20);
+        let reading = tokio::spawn(read(Some(output), true, sender));
+        let flood: String = (0..5000).map(|number| format!("{number}\n")).collect();
+        tokio::io::AsyncWriteExt::write_all(&mut bot, flood.as_bytes()).await.expect("writes");
+        // The bot does not end.
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|line: &Line| line.raw != "4999") {
+            seen.push(lines.recv().await.expect("a line"));
+        }
+        let numbers: Vec<u64> = seen.iter().map(|line| line.raw.parse().expect("a number")).collect();
+        assert!(numbers.is_sorted() && numbers.ends_with(&(4950..5000).collect::<Vec<_>>()));
+        let left_out: u64 = seen.iter().map(|line| line.left_out).sum();
+        assert_eq!(seen.len() as u64 + left_out, 5000);
+        drop(bot);
+        reading.await.expect("ends");
     }
 
     #[tokio::test]
