@@ -18,7 +18,7 @@ use crate::support::{node, postgres, sim};
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A bot's folder, and what its blacksky.toml says.
-struct Guest {
+pub struct Guest {
     folder: &'static str,
     command: &'static str,
     session: &'static str,
@@ -29,9 +29,18 @@ struct Guest {
     lively: bool,
 }
 
+pub const WEBSITE: Guest = Guest {
+    folder: "tests/bots/website",
+    command: r#""node", "server.js""#,
+    session: "auth",
+    ping: "!ping ",
+    pong: "pong ",
+    lively: true,
+};
+
 impl Guest {
     /// The folder as it is, with the packages of the tests.
-    fn slug(&self, url: &str) -> Slug {
+    pub fn slug(&self, url: &str) -> Slug {
         let toml = format!(
             "[bots.main]\nkind = \"hosted\"\ncommand = [{}]\nsession_dir = \"{}\"\n",
             self.command, self.session
@@ -117,7 +126,10 @@ async fn outlives(guest: Guest) {
         figures.kills.push(begun.elapsed());
 
         let (begun, before) = (Instant::now(), logins(&phone));
-        std::fs::remove_dir_all(app.dyno("web.1").folder().join(guest.session)).expect("removes");
+        let session = app.dyno("web.1").folder().join(guest.session);
+        // The bot may write into it meanwhile.
+        eventually("the folder is removed", PATIENCE, async || std::fs::remove_dir_all(&session).is_ok())
+            .await;
         until_new_link(&phone, &app, before, 2 * PATIENCE).await;
         answered(&phone, &app, &guest, &format!("wipe-{cycle}")).await;
         figures.wipes.push(begun.elapsed());
@@ -193,15 +205,7 @@ async fn a_bot_that_forks_another_outlives_it_all_without_a_qr() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_with_a_website_outlives_it_all_without_a_qr() {
-    outlives(Guest {
-        folder: "tests/bots/website",
-        command: r#""node", "server.js""#,
-        session: "auth",
-        ping: "!ping ",
-        pong: "pong ",
-        lively: true,
-    })
-    .await;
+    outlives(WEBSITE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -263,6 +263,7 @@ impl View {
     pub fn mirrored(&self, mirrored: &Mirrored) {
         self.vault(|vault| {
             (vault.files, vault.bytes) = (mirrored.files, mirrored.bytes);
+            vault.written_bytes += mirrored.written;
             vault.problem.clone_from(&mirrored.left_out);
             if mirrored.written > 0 || mirrored.removed > 0 {
                 vault.mirrored_at = Some(clock::now());

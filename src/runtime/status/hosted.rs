@@ -66,6 +66,8 @@ pub struct VaultStatus {
     pub files: u64,
     /// Their size.
     pub bytes: u64,
+    /// Bytes written to the database since this process began, before sealing.
+    pub written_bytes: u64,
     /// When a change was last written to the database.
     pub mirrored_at: Option<DateTime<Utc>>,
     /// Why the last try wrote nothing, or what was left out; `None` when all is well.

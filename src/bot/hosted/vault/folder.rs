@@ -4,7 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::identity::CREDS;
 use super::marker::Marker;
 use super::scan::{self, Stat, read_whole, within};
 use super::{KnownFiles, Work};
@@ -12,6 +14,10 @@ use crate::store::{StoredFile, pieces};
 
 /// Folders that were put aside and are kept.
 const KEPT: usize = 2;
+
+/// Credentials that are being written are read again so often, after this pause.
+const CREDS_TRIES: u32 = 10;
+const CREDS_PAUSE: Duration = Duration::from_millis(2);
 
 /// What differs from what is known.
 pub fn look(folder: &Path, known: &KnownFiles) -> io::Result<Work> {
@@ -23,7 +29,16 @@ pub fn look(folder: &Path, known: &KnownFiles) -> io::Result<Work> {
             continue;
         }
         let Some(path) = within(folder, name) else { continue };
-        match read_whole(&path)? {
+        let mut read = read_whole(&path)?;
+        // Without them the rest is worth nothing, and the next look may come too late.
+        for _ in 0..if name == CREDS { CREDS_TRIES } else { 0 } {
+            if read.is_some() {
+                break;
+            }
+            std::thread::sleep(CREDS_PAUSE);
+            read = read_whole(&path)?;
+        }
+        match read {
             Some((content, stat)) => {
                 // The same again, with another time.
                 if before.is_none_or(|(_, stored)| *stored != pieces(&content)) {

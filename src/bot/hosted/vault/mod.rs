@@ -36,6 +36,8 @@ use watch::Watch;
 const QUIET: Duration = Duration::from_millis(250);
 /// … and at the latest this long after the first one.
 const LONGEST: Duration = Duration::from_millis(400);
+/// While no phone has linked the bot, the next change may be the login, which must not wait.
+const PAIRING: Duration = Duration::from_millis(20);
 /// A file that was being written is read again after this.
 const TORN: Duration = Duration::from_millis(50);
 /// A session that the bot removes again so soon after it was restored is one it cannot use.
@@ -289,12 +291,13 @@ impl Vault {
                 () = stop.cancelled() => return MirrorEnd::Stopped,
                 () = watch.changed() => {
                     let first = Instant::now();
-                    let end = first + LONGEST;
-                    let mut quiet = first + QUIET;
+                    let wait = if self.is_pairing() { PAIRING } else { QUIET };
+                    let end = first + LONGEST.min(4 * wait);
+                    let mut quiet = first + wait;
                     while quiet < end {
                         tokio::select! {
                             () = stop.cancelled() => return MirrorEnd::Stopped,
-                            () = watch.changed() => quiet = Instant::now() + QUIET,
+                            () = watch.changed() => quiet = Instant::now() + wait,
                             () = sleep_until(quiet) => break,
                             () = sleep_until(end) => break,
                         }
@@ -430,6 +433,11 @@ impl Vault {
             }
             _ => Change::None,
         }
+    }
+
+    /// Whether no phone has linked the bot yet.
+    fn is_pairing(&self) -> bool {
+        matches!(self.place, Place::Folder(_)) && !self.identity.as_ref().is_some_and(Identity::is_linked)
     }
 
     async fn look(&self) -> Result<Work, VaultError> {
