@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::head::{self, Request};
 use super::pacing::Ended;
-use super::passage::{self, Passed};
+use super::passage::{self, Passed, Patience};
 use super::said::Said;
 use super::{KEEP_ALIVE, Report, Shared};
 use crate::link::dial::{self, DialError};
@@ -123,9 +123,9 @@ async fn dial(mut bot: TcpStream, request: Request, early: Vec<u8>, shared: &Arc
     let cut = shared.replace();
     shared.pacing().began();
     shared.report(Report::Dialled);
-    let silence = KEEP_ALIVE + shared.setting.deadline;
+    let patience = Patience { keep_alive: KEEP_ALIVE, deadline: shared.setting.deadline };
     let connecting = async {
-        let mut server = dial::raw(&shared.setting.upstream, silence).await?;
+        let mut server = dial::raw(&shared.setting.upstream, patience.longest()).await?;
         let broken = |error: io::Error| DialError::Upgrade { problem: error.to_string() };
         server.write_all(&request.towards(shared.setting.upstream.url())).await.map_err(broken)?;
         server.flush().await.map_err(broken)?;
@@ -160,7 +160,7 @@ async fn dial(mut bot: TcpStream, request: Request, early: Vec<u8>, shared: &Arc
     server.write_all(&early).await?;
     server.flush().await?;
     let passed = tokio::select! {
-        passed = passage::pass(&mut bot, &mut server, &shared.counters, silence) => Some(passed),
+        passed = passage::pass(&mut bot, &mut server, &shared.counters, patience) => Some(passed),
         () = cut.cancelled() => None,
     };
     shared.pacing().ended(Instant::now(), Ended::Connection, &mut rand::rng());

@@ -40,31 +40,61 @@ pub enum Passed {
     Silence,
 }
 
-/// When the bot wrote what is not answered yet.
-#[derive(Debug, Default)]
-struct Unanswered(Mutex<Option<Instant>>);
+/// How long a live server may leave a bot without a frame. The relay cannot ask for one itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The bot asks for a sign of life this often.
+    pub keep_alive: Duration,
+    /// The server gives it within this.
+    pub deadline: Duration,
+}
 
-impl Unanswered {
-    fn wrote(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+impl Patience {
+    /// The longest that nothing comes from a live server.
+    pub fn longest(self) -> Duration {
+        self.keep_alive + self.deadline
+    }
+}
+
+/// What is known of the silence of the server.
+#[derive(Debug)]
+struct Silence {
+    heard: Instant,
+    /// When the bot wrote what is not answered yet.
+    asked: Option<Instant>,
+    /// Longest time without a frame that the server has outlived: a bot may ask less often than most. Counts up to
+    /// twice the usual.
+    outlived: Duration,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self { heard: Instant::now(), asked: None, outlived: Duration::ZERO }
     }
 
-    fn heard(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn heard(&mut self) {
+        let now = Instant::now();
+        self.outlived = self.outlived.max(now - self.heard);
+        (self.heard, self.asked) = (now, None);
     }
 
-    fn since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When the server counts as dead: something is unanswered for the deadline, and nothing has come for longer than
+    /// the bot's keep-alive leaves it. Not all that a bot sends is answered.
+    fn over_at(&self, patience: Patience) -> Option<Instant> {
+        let quiet = self.outlived.clamp(patience.keep_alive, 2 * patience.keep_alive) + patience.deadline;
+        Some((self.asked? + patience.deadline).max(self.heard + quiet))
     }
+}
 
-    /// Ends once something has been unanswered for `silence`.
-    async fn over(&self, silence: Duration) {
-        loop {
-            let look_at = self.since().unwrap_or_else(Instant::now) + silence;
-            sleep_until(look_at).await;
-            if self.since().is_some_and(|since| Instant::now() >= since + silence) {
-                return;
-            }
+/// Ends once the server counts as dead.
+async fn over(silence: &Mutex<Silence>, patience: Patience) {
+    loop {
+        let over_at = silence.lock().unwrap_or_else(PoisonError::into_inner).over_at(patience);
+        let now = Instant::now();
+        match over_at {
+            Some(at) if at <= now => return,
+            Some(at) => sleep_until(at).await,
+            None => sleep(patience.deadline).await,
         }
     }
 }
@@ -74,20 +104,21 @@ pub async fn pass(
     bot: impl AsyncRead + AsyncWrite + Unpin,
     server: impl AsyncRead + AsyncWrite + Unpin,
     counters: &Counters,
-    silence: Duration,
+    patience: Patience,
 ) -> Passed {
     let (mut from_bot, mut to_bot) = tokio::io::split(bot);
     let (mut from_server, mut to_server) = tokio::io::split(server);
-    let unanswered = Unanswered::default();
+    let silence = Mutex::new(Silence::new());
+    let known = || silence.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut out, mut back) = (Frames::default(), Frames::default());
     let closing = Notify::new();
     let outwards = copy(&mut from_bot, &mut to_server, &mut out, &counters.outbound, |frames| {
-        unanswered.wrote();
+        known().asked.get_or_insert_with(Instant::now);
         if frames.closed() {
             closing.notify_one();
         }
     });
-    let inwards = copy(&mut from_server, &mut to_bot, &mut back, &counters.inbound, |_| unanswered.heard());
+    let inwards = copy(&mut from_server, &mut to_bot, &mut back, &counters.inbound, |_| known().heard());
     let closed = async {
         closing.notified().await;
         sleep(CLOSING).await;
@@ -100,7 +131,7 @@ pub async fn pass(
     let first = tokio::select! {
         ended = outwards => First::Bot(ended),
         ended = inwards => First::Server(ended),
-        () = unanswered.over(silence) => First::Silence,
+        () = over(&silence, patience) => First::Silence,
         () = closed => First::Bot(Ok(())),
     };
     match first {
@@ -149,7 +180,8 @@ mod tests {
 
     use super::*;
 
-    const SILENCE: Duration = Duration::from_secs(40);
+    const SILENCE: Patience =
+        Patience { keep_alive: Duration::from_secs(30), deadline: Duration::from_secs(10) };
     const PING: &[u8] = &[0x82, 0x81, 0, 0, 0, 0, 1];
     const PONG: &[u8] = &[0x82, 0x01, 1];
 
@@ -206,6 +238,42 @@ mod tests {
             passed = pass(relay_bot, relay_server, &counters, SILENCE) => assert_eq!(passed, Passed::Silence),
             () = chat => {}
         }
-        assert_eq!(start.elapsed().as_secs(), 3600 + 1800 + 40);
+        // It has outlived an hour: this bot may ask seldom.
+        assert_eq!(start.elapsed().as_secs(), 3600 + 1800 - 21 + 70);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_falls_silent_is_noticed_within_the_keep_alive_and_the_deadline() {
+        for last_word in [0, 1, 29] {
+            let ((mut bot, relay_bot), (mut server, relay_server)) = (duplex(1 << 20), duplex(1 << 20));
+            let counters = Counters::default();
+            let chat = async {
+                let mut buffer = [0; 7];
+                for _ in 0..20 {
+                    bot.write_all(PING).await.expect("writes");
+                    server.read_exact(&mut buffer).await.expect("reads");
+                    server.write_all(PONG).await.expect("writes");
+                    sleep(Duration::from_secs(30)).await;
+                }
+                bot.write_all(PING).await.expect("writes");
+                server.write_all(PONG).await.expect("writes");
+                let silent = Instant::now();
+                // What no server answers, and then the next question.
+                sleep(Duration::from_secs(last_word)).await;
+                if last_word > 0 {
+                    bot.write_all(PING).await.expect("writes");
+                }
+                sleep(Duration::from_secs(30 - last_word)).await;
+                bot.write_all(PING).await.expect("writes");
+                std::future::pending::<()>().await;
+                silent
+            };
+            let start = Instant::now();
+            tokio::select! {
+                passed = pass(relay_bot, relay_server, &counters, SILENCE) => assert_eq!(passed, Passed::Silence),
+                _ = chat => {}
+            }
+            assert_eq!(start.elapsed().as_secs(), 600 + 40, "{last_word}");
+        }
     }
 }
