@@ -19,6 +19,7 @@ pub mod config;
 pub mod exit;
 pub mod r#gen;
 pub mod init;
+pub mod jobs;
 pub mod link;
 pub mod runtime;
 pub mod sim;

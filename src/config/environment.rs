@@ -116,6 +116,8 @@ pub const SHORT_NAMES: [ShortName; 7] = [
 
 /// DYNO: set by Heroku, e.g. "web.1".
 pub const DYNO: &str = "DYNO";
+/// The app's own name on herokuapp.com, where dyno metadata is on.
+pub const DEFAULT_DOMAIN: &str = "HEROKU_APP_DEFAULT_DOMAIN_NAME";
 
 /// The Config Var of a key: `backoff.max` → `BLACKSKY_BACKOFF_MAX`.
 pub fn variable_of(key: &str) -> String {

@@ -3,7 +3,7 @@
 //! The facts are Heroku's own limits. Whatever the loader refuses in any case (such as two `basic` dynos)
 //! is not repeated here.
 
-use super::{DatabaseLocation, Dyno, Loaded, Place, Problem, ProcessType, Source};
+use super::{DatabaseLocation, Dyno, Loaded, Place, Problem, ProcessType, Source, Target};
 
 /// Connections of `blacksky migrate`, which runs before each release while the old dynos still run.
 const MIGRATE: u32 = 3;
@@ -30,6 +30,7 @@ pub struct Note {
 pub fn heroku(loaded: &Loaded) -> Lints {
     let mut lints = Lints::default();
     lints.process(loaded);
+    lints.anti_idle(loaded);
     lints.database(loaded);
     lints.connections(loaded);
     lints.standby(loaded);
@@ -54,13 +55,44 @@ impl Lints {
                     self.note("heroku.process", text);
                 }
             }
+            (ProcessType::Web, _) => {}
+        }
+    }
+
+    fn anti_idle(&mut self, loaded: &Loaded) {
+        let (heroku, anti_idle) = (&loaded.config.heroku, &loaded.config.anti_idle);
+        let active = anti_idle.is_active(heroku, true);
+        match (heroku.process, heroku.dyno) {
+            (ProcessType::Web, Dyno::Eco) if active => self.note(
+                "anti_idle.enabled",
+                format!(
+                    "An eco web dyno falls asleep after 30 minutes without a request; a ping each {} keeps this one \
+                     awake. Awake all month it takes 744 of the 1,000 hours that all eco dynos of an account share: \
+                     a second such app does not fit, and when they are used up all of them sleep until the next \
+                     month. dyno = \"basic\" never sleeps.",
+                    anti_idle.interval
+                ),
+            ),
             (ProcessType::Web, Dyno::Eco) => self.warn(
                 loaded,
-                "heroku.dyno",
-                "heroku.dyno: an eco web dyno falls asleep after 30 minutes without a request, and the bot with it",
-                "write \"basic\", which never sleeps",
+                "anti_idle.enabled",
+                "anti_idle.enabled: an eco web dyno falls asleep after 30 minutes without a request, and the bot \
+                 with it",
+                "write \"auto\" here, or dyno = \"basic\", which never sleeps",
             ),
-            (ProcessType::Web, _) => {}
+            (ProcessType::Worker, _) if active && anti_idle.targets.contains(&Target::Own) => self.warn(
+                loaded,
+                "anti_idle.targets",
+                "anti_idle.targets: a worker gets no requests, so \"self\" reaches no process of this file",
+                "leave [anti_idle] out, or name another address",
+            ),
+            (ProcessType::Web, dyno) if active && anti_idle.targets.contains(&Target::Own) => self.warn(
+                loaded,
+                "anti_idle.enabled",
+                format!("anti_idle.enabled: a {dyno} dyno never falls asleep, so the pings do nothing"),
+                "write \"auto\"",
+            ),
+            _ => {}
         }
     }
 
@@ -302,7 +334,17 @@ mod tests {
 
     #[test]
     fn what_sleeps_or_forgets_is_told() {
-        assert_eq!(keys(&lints("[heroku]\ndyno = \"eco\"\n")), [(true, "heroku.dyno")]);
+        let eco = lints("[heroku]\ndyno = \"eco\"\n");
+        assert_eq!(keys(&eco), []);
+        assert!(noted(&eco, "744 of the 1,000 hours"), "{eco:?}");
+        let sleeper = "[heroku]\ndyno = \"eco\"\n[anti_idle]\nenabled = false\n";
+        assert_eq!(keys(&lints(sleeper)), [(true, "anti_idle.enabled")]);
+        let pointless = "[anti_idle]\nenabled = true\n";
+        assert_eq!(keys(&lints(pointless)), [(true, "anti_idle.enabled")]);
+        let elsewhere = "[anti_idle]\nenabled = true\ntargets = [\"https://example.com/\"]\n";
+        assert_eq!(keys(&lints(elsewhere)), []);
+        let nowhere = "[heroku]\nprocess = \"worker\"\n[anti_idle]\nenabled = true\n";
+        assert_eq!(keys(&lints(nowhere)), [(true, "heroku.process"), (true, "anti_idle.targets")]);
         let worker = lints("[heroku]\nprocess = \"worker\"\ndyno = \"eco\"\n");
         assert_eq!(keys(&worker), [(true, "heroku.process")]);
         assert!(noted(&worker, "never falls asleep by itself"));

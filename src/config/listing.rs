@@ -56,6 +56,7 @@ impl Config {
         self.heartbeat.list(&mut listing);
         self.lease.list(&mut listing);
         self.web.list(&mut listing);
+        self.anti_idle.list(&mut listing);
         self.alerts.list(&mut listing);
         self.log.list(&mut listing);
         listing

@@ -5,6 +5,7 @@
 //! file and Config Vars; `values/` knows the types; `document` knows the text.
 
 mod alerts;
+mod anti_idle;
 mod app;
 mod backoff;
 mod backup;
@@ -36,6 +37,7 @@ use schemars::JsonSchema;
 use toml::de::DeTable;
 
 pub use alerts::{AlertFormat, AlertKind, Alerts};
+pub use anti_idle::{AntiIdle, Target};
 pub use app::App;
 pub use backoff::Backoff;
 pub use backup::{Backup, Keep};
@@ -69,6 +71,7 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     pub lease: Lease,
     pub web: Web,
+    pub anti_idle: AntiIdle,
     pub alerts: Alerts,
     pub log: Log,
     /// What the platform says about this process; not in the file.
@@ -82,6 +85,8 @@ pub struct Config {
 pub struct Platform {
     /// DYNO, e.g. "web.1".
     pub dyno: Option<String>,
+    /// HEROKU_APP_DEFAULT_DOMAIN_NAME, which Heroku sets where dyno metadata is on.
+    pub default_domain: Option<String>,
     /// PORT was set by the environment: bind every interface.
     pub port_from_env: bool,
 }
@@ -113,13 +118,26 @@ pub(crate) struct File {
     heartbeat: heartbeat::HeartbeatLayer,
     lease: lease::LeaseLayer,
     web: web::WebLayer,
+    anti_idle: anti_idle::AntiIdleLayer,
     alerts: alerts::AlertsLayer,
     log: log::LogLayer,
 }
 
 /// The sections in the order of the reference.
-pub(crate) const SECTIONS: [&str; 11] =
-    ["app", "heroku", "database", "bots", "backup", "backoff", "heartbeat", "lease", "web", "alerts", "log"];
+pub(crate) const SECTIONS: [&str; 12] = [
+    "app",
+    "heroku",
+    "database",
+    "bots",
+    "backup",
+    "backoff",
+    "heartbeat",
+    "lease",
+    "web",
+    "anti_idle",
+    "alerts",
+    "log",
+];
 
 impl Config {
     /// Reads the file and the Config Vars. All problems come at once; none of them holds a secret.
@@ -158,6 +176,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
 
     let platform = Platform {
         dyno: environment::value(env, environment::DYNO),
+        default_domain: environment::value(env, environment::DEFAULT_DOMAIN),
         port_from_env: environment::value(env, "PORT").is_some(),
     };
     for (name, value) in root.iter() {
@@ -175,6 +194,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
     let heartbeat = heartbeat::HeartbeatLayer::read(reader.section(root, "heartbeat"));
     let lease = lease::LeaseLayer::read(reader.section(root, "lease"));
     let web = web::WebLayer::read(reader.section(root, "web"));
+    let anti_idle = anti_idle::AntiIdleLayer::read(reader.section(root, "anti_idle"));
     let alerts = alerts::AlertsLayer::read(reader.section(root, "alerts"));
     let log = log::LogLayer::read(reader.section(root, "log"));
     reader.unknown_variables();
@@ -191,6 +211,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         heartbeat: heartbeat.resolve(),
         lease: lease.resolve(&mut reader),
         web,
+        anti_idle: anti_idle.resolve(),
         alerts: alerts.resolve(),
         log: log.resolve(),
         platform,

@@ -273,6 +273,12 @@ mod tests {
         if let Some(word) = schema.get("enum").and_then(|words| words[0].as_str()) {
             return word.to_owned();
         }
+        if let Some(word) = text("const") {
+            return word.to_owned();
+        }
+        if let Some(first) = schema.get("anyOf").and_then(|any| any[0].as_object()) {
+            return sample(first);
+        }
         match (text("type"), text("pattern")) {
             (Some("array"), _) => schema["items"].as_object().map(sample).expect("items have a schema"),
             (_, Some(pattern)) => SAMPLES

@@ -16,9 +16,10 @@ use crate::bot::handle::{BotHandle, Errand, Request};
 use crate::bot::hosted::{self, Hosted};
 use crate::bot::native::{self, Native};
 use crate::config::{self, Client, Config, Period};
+use crate::jobs::anti_idle;
 use crate::link::LinkAddress;
 use crate::store::{Keeper, Owner, Resealer};
-use crate::web::{self, Site};
+use crate::web::{self, OwnAddress, Site};
 
 pub mod backups;
 pub mod clock;
@@ -90,7 +91,9 @@ impl Running {
 
         let dyno = config.platform.dyno.is_some();
         let mut page = Tasks::new(CancellationToken::new());
-        let site = Site::new(&config, board.subscribe(), handles.clone());
+        let own = OwnAddress::of(&config);
+        let mut site = Site::new(&config, board.subscribe(), handles.clone());
+        site.own = Some(own.clone());
         page.spawn("page", web::serve(listener, site, page.stop_token()));
         if terminal::may_print_qr(dyno) {
             let url = format!("http://localhost:{}{}", address.port(), config.web.base);
@@ -103,6 +106,7 @@ impl Running {
                 memory::watch(config.heroku.memory, board.clone(), restart.clone(), page.stop_token());
             page.spawn("memory", watching);
         }
+        page.spawn("anti-idle", anti_idle::run(config.clone(), own, board.clone(), page.stop_token()));
         page.spawn("alerts", alerts::run(config.clone(), board.subscribe(), page.stop_token()));
 
         let (handover_wait, longest_wait) = (dyno::handover_wait(&config), longest_wait(&config));

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 
 use crate::link::LinkState;
 
+mod anti_idle;
 mod hosted;
 
+pub use anti_idle::{AntiIdleStatus, Ping, TargetStatus};
 pub use hosted::{ChildState, ChildStatus, HostedStatus, RelayStatus, RelayWay, VaultStatus};
 
 /// Everything a reader may know about this process at one instant.
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub sealing: Option<SealingStatus>,
     /// Memory of this process; `None` until the first look.
     pub memory: Option<Memory>,
+    /// Pings that keep the dyno awake; `None` where there are none.
+    pub anti_idle: Option<AntiIdleStatus>,
     /// The dyno this process is, e.g. "web.1"; `None` outside of Heroku.
     pub dyno: Option<String>,
     /// SIGTERM was seen; the process is ending.
@@ -302,6 +306,7 @@ impl Board {
             database_when_up: None,
             sealing: None,
             memory: None,
+            anti_idle: None,
             dyno: None,
             stopping: false,
             bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),

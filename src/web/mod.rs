@@ -23,6 +23,7 @@ mod hosted;
 mod limit;
 mod listen;
 mod login;
+mod own_address;
 mod page;
 mod paths;
 mod proxy;
@@ -33,6 +34,7 @@ mod serve;
 mod words;
 
 pub use listen::{BindError, bind};
+pub use own_address::OwnAddress;
 pub use paths::Paths;
 pub use report::{Report, report};
 pub use serve::serve;
@@ -51,6 +53,8 @@ pub struct Site {
     pub handles: BTreeMap<String, BotHandle>,
     /// BLACKSKY_ADMIN_TOKEN. `None` or blank: only this machine sees the QR and the actions.
     pub admin_token: Option<Secret>,
+    /// Learned from requests that come through Heroku's router.
+    pub own: Option<OwnAddress>,
     /// DYNO is set: requests come through Heroku's router.
     pub dyno: bool,
     /// Which paths are ours, and whose the others are.
@@ -71,6 +75,7 @@ impl Site {
             snapshot,
             handles,
             admin_token: config.web.admin_token.clone(),
+            own: None,
             dyno: config.platform.dyno.is_some(),
             paths: Paths { base: config.web.base.clone(), bot: config.web.proxy.clone() },
             heartbeat: HEARTBEAT,

@@ -17,7 +17,8 @@ use super::router::SET_TOKEN;
 use super::words::{Tone, Words, words};
 use crate::link::LinkState;
 use crate::runtime::status::{
-    BotStatus, ChildState, DatabaseStatus, Disconnect, LastBackup, Role, Snapshot, Warning,
+    BotStatus, ChildState, DatabaseStatus, Disconnect, LastBackup, Ping, Role, Snapshot, TargetStatus,
+    Warning,
 };
 
 /// The style of all our pages.
@@ -52,6 +53,12 @@ pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Ut
         started: Moment::past(snapshot.started_at, now),
         database: DatabaseCard::of(&snapshot.database),
         dyno: snapshot.dyno.as_deref(),
+        pings: snapshot
+            .anti_idle
+            .iter()
+            .flat_map(|all| &all.targets)
+            .map(|target| PingLine::of(target, now))
+            .collect(),
         bots: snapshot
             .bots
             .iter()
@@ -122,6 +129,7 @@ struct Live<'a> {
     started: Moment,
     database: DatabaseCard<'a>,
     dyno: Option<&'a str>,
+    pings: Vec<PingLine<'a>>,
     bots: Vec<BotCard<'a>>,
     admin: bool,
 }
@@ -244,6 +252,26 @@ fn database_name(kind: &'static str) -> &'static str {
         "postgresql" => "PostgreSQL",
         "sqlite" => "SQLite",
         other => other,
+    }
+}
+
+/// A target of anti-idle.
+struct PingLine<'a> {
+    target: &'a TargetStatus,
+    tone: Tone,
+    last: Option<(&'a Ping, Moment)>,
+    next: Option<Moment>,
+}
+
+impl<'a> PingLine<'a> {
+    fn of(target: &'a TargetStatus, now: DateTime<Utc>) -> Self {
+        let tone = match &target.last {
+            Some(ping) if ping.problem.is_some() => Tone::Act,
+            Some(_) => Tone::Good,
+            None => Tone::Wait,
+        };
+        let last = target.last.as_ref().map(|ping| (ping, Moment::past(ping.at, now)));
+        Self { target, tone, last, next: target.next_at.map(|at| Moment::coming(at, now)) }
     }
 }
 

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::hosted;
 use crate::link::LinkState;
 use crate::runtime::status::{
-    BotStatus, DatabaseStatus, Disconnect, HostedStatus, LastBackup, Memory, Role, SealingStatus, Snapshot,
-    WarningKind,
+    AntiIdleStatus, BotStatus, DatabaseStatus, Disconnect, HostedStatus, LastBackup, Memory, Role,
+    SealingStatus, Snapshot, WarningKind,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -27,6 +27,8 @@ pub struct Report {
     pub simulator: Option<String>,
     /// Memory against the dyno's quota; `None` outside of a dyno.
     pub memory: Option<Memory>,
+    /// Pings that keep the dyno awake; `null` where there are none.
+    pub anti_idle: Option<AntiIdleStatus>,
     /// The dyno that answers.
     pub dyno: Option<String>,
     /// Whether the process is ending.
@@ -113,6 +115,7 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         uptime_seconds: seconds_between(snapshot.started_at, now),
         simulator: snapshot.simulator.clone(),
         memory: snapshot.memory,
+        anti_idle: snapshot.anti_idle.clone(),
         dyno: snapshot.dyno.clone(),
         stopping: snapshot.stopping,
         ready: not_ready(snapshot).is_empty(),

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Denial, Gate};
 use super::login::retry_after;
 use super::paths::{HEALTHZ, Paths, STATUS};
-use super::{Site, actions, events, login, page, proxy, report};
+use super::{OwnAddress, Site, actions, events, login, page, proxy, report};
 use crate::bot::handle::BotHandle;
 use crate::runtime::clock;
 use crate::runtime::status::Snapshot;
@@ -42,6 +42,8 @@ pub struct Shared {
     pub handles: BTreeMap<String, BotHandle>,
     /// Who may do what.
     pub gate: Gate,
+    /// Learned from requests, on a dyno.
+    pub own: Option<OwnAddress>,
     /// Which paths are ours.
     pub paths: Paths,
     /// Time between two comments of a silent stream.
@@ -73,6 +75,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         name: site.name,
         snapshot: site.snapshot,
         handles: site.handles,
+        own: site.own.filter(|_| site.dyno),
         gate: Gate::new(site.admin_token, site.dyno),
         paths: site.paths,
         heartbeat: site.heartbeat,
@@ -100,7 +103,16 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         .layer(middleware::from_fn(finish))
         // Behind the layers: their limits and headers are not the bot's.
         .fallback(proxy::pass)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), learn))
         .with_state(shared)
+}
+
+/// Any request may tell under which name the app is reached.
+async fn learn(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if let Some(own) = &shared.own {
+        own.learn(request.headers());
+    }
+    next.run(request).await
 }
 
 async fn home(State(shared): State<Arc<Shared>>, request: Request) -> Html<String> {

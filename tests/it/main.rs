@@ -12,6 +12,8 @@ mod without_the_feature;
 #[cfg(feature = "simulator")]
 mod alerts;
 #[cfg(feature = "simulator")]
+mod anti_idle;
+#[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod chaos;

@@ -10,6 +10,7 @@ pub mod period;
 pub mod secret;
 pub mod session;
 pub mod size;
+pub mod switch;
 pub mod template;
 pub mod text;
 pub mod version;

@@ -1,0 +1,3 @@
+//! What blacksky does by the clock.
+
+pub mod anti_idle;
