@@ -24,6 +24,8 @@ pub const RESTART_WINDOW: Duration = Duration::from_secs(60);
 const RESTARTS_ALLOWED: usize = 3;
 /// How often a refused version is tried again.
 pub const OUTDATED_PROBE: Duration = Duration::from_secs(3600);
+/// The wait before a lease that was given to another dyno is asked for again, should that one not take it.
+pub const GIVEN_AWAY: Duration = Duration::from_secs(2);
 /// A ban that claims to be longer is looked at again after this.
 const LONGEST_BAN: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -64,6 +66,8 @@ pub enum Event {
     SuccessorReady,
     /// The lease that another owner held may be free.
     LeaseFree,
+    /// Another dyno should have the session, since it holds fewer.
+    Spared,
 }
 
 /// Something to do. Run in order, each to its end.
@@ -247,6 +251,12 @@ impl Machine {
             (Phase::Unleased { .. }, Event::DatabaseDown) => self.wait_for_database(now, rng),
             (Phase::Starting | Phase::Unleased { .. }, Event::LeaseLost | Event::Unreadable) => vec![],
             (Phase::Starting, Event::DatabaseDown) => vec![],
+            // Only an open link: what is being paired, or waits, has its history here.
+            (Phase::Open { .. }, Event::Spared) => {
+                self.settle();
+                self.phase = Phase::Unleased { shown: LinkState::Standby };
+                vec![Action::Close, Action::WakeAt(now + GIVEN_AWAY)]
+            }
             (_, Event::DatabaseDown) => {
                 let mut actions = vec![Action::Discard(CutReason::Database)];
                 actions.extend(self.database_lost(now, rng));
@@ -326,7 +336,8 @@ impl Machine {
                 | Event::ReconnectNow
                 | Event::ShowNewQr
                 | Event::SuccessorReady
-                | Event::LeaseFree,
+                | Event::LeaseFree
+                | Event::Spared,
             ) => vec![],
         }
     }
@@ -355,7 +366,8 @@ impl Machine {
             | Event::Archived
             | Event::ReconnectNow
             | Event::ShowNewQr
-            | Event::LeaseFree => vec![],
+            | Event::LeaseFree
+            | Event::Spared => vec![],
         }
     }
 

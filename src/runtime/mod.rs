@@ -22,6 +22,7 @@ use crate::store::{Keeper, Owner, Resealer};
 use crate::web::{self, OwnAddress, Site};
 
 pub mod backups;
+mod balance;
 pub mod clock;
 mod database;
 mod dyno;
@@ -225,9 +226,20 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
         };
         dyno.spawn("one page", publish::share(sharing));
     }
+    let mut bots = Tasks::new(stop.clone());
+    if store.is_shared() {
+        let enabled = config.bots.iter().filter(|(_, bot)| bot.enabled);
+        let balance = balance::Balance {
+            store: store.clone(),
+            keeper: keeper.clone(),
+            board: board.clone(),
+            sessions: enabled.map(|(name, bot)| (name.clone(), bot.session.clone())).collect(),
+            settle: config.lease.renew.get(),
+        };
+        bots.spawn("balance", balance.run(stop.clone()));
+    }
     let folder = config.folder.clone();
     let lease = config::Lease { handover_wait: Period(dyno::handover_wait(&config)), ..config.lease };
-    let mut bots = Tasks::new(stop.clone());
     let sessions = config.bots.iter().map(|(name, bot)| (name.clone(), bot.session.clone())).collect();
     let backups = Backups::new(store.clone(), config.backup, board.clone(), sessions);
     bots.spawn("backups", backups.clone().run(stop.clone()));

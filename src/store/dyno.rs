@@ -46,6 +46,12 @@ impl Store {
     pub async fn dynos(&self) -> Result<Vec<Dyno>, StoreError> {
         self.engine.dynos().await
     }
+
+    /// Who holds the leases of these sessions; one whose lease is free is not among them. On SQLite
+    /// those of this process.
+    pub async fn holders(&self, sessions: &[String]) -> Result<Vec<(String, Owner)>, StoreError> {
+        self.engine.holders(sessions).await
+    }
 }
 
 /// Who could go on with a session: names of dynos by session.

@@ -182,6 +182,8 @@ pub(super) trait Engine: Backups + Copying + Publishing + Debug + Send + Sync {
     async fn register(&self, dyno: &Dyno, ttl: Duration) -> Result<(), StoreError>;
     async fn unregister(&self, owner: &Owner) -> Result<(), StoreError>;
     async fn dynos(&self) -> Result<Vec<Dyno>, StoreError>;
+    /// Whose lease lasts, of these sessions.
+    async fn holders(&self, sessions: &[String]) -> Result<Vec<(String, Owner)>, StoreError>;
 
     /// The named rows that exist, in any order.
     async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError>;

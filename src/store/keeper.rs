@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::config;
 const LOOK: Duration = Duration::from_millis(250);
 /// Wait after a renewal that failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a dyno that has more than another leaves a free lease to that one.
+const COURTESY: Duration = Duration::from_millis(300);
 
 /// How long before the lease ends the holder lets go: 2 s, or a fifth of a short `ttl`.
 pub(crate) fn margin(ttl: Duration) -> Duration {
@@ -41,12 +44,16 @@ struct Inner {
     /// arrives after a newer one.
     told: tokio::sync::Mutex<Option<Dyno>>,
     handover: Handover,
+    /// Another dyno holds fewer leases.
+    has_more: AtomicBool,
 }
 
 struct Entry {
     lease: Lease,
     deadline: Duration,
     lost: CancellationToken,
+    /// Stays the same when the lease is won anew under another epoch.
+    spared: CancellationToken,
 }
 
 /// A lease that is being kept.
@@ -55,12 +62,18 @@ pub struct Kept {
     /// The lease.
     pub lease: Lease,
     lost: CancellationToken,
+    spared: CancellationToken,
 }
 
 impl Kept {
     /// Cancelled once the lease may no longer be relied upon: the link must close at once.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// Cancelled once another dyno should have the session, since it holds fewer: to be given up in order.
+    pub fn spared(&self) -> &CancellationToken {
+        &self.spared
     }
 }
 
@@ -87,6 +100,7 @@ impl Keeper {
             kept: Mutex::default(),
             told: tokio::sync::Mutex::default(),
             handover: Handover::default(),
+            has_more: AtomicBool::new(false),
         }))
     }
 
@@ -101,12 +115,38 @@ impl Keeper {
         let sent = (self.0.clock)();
         let lease = self.0.store.acquire(session, &self.0.owner, self.0.ttl).await?;
         let lost = CancellationToken::new();
-        let kept = Kept { lease: lease.clone(), lost: lost.clone() };
-        let entry = Entry { lease, deadline: self.deadline(sent), lost };
-        if let Some(before) = self.kept().insert(session.to_owned(), entry) {
+        let mut all = self.kept();
+        let before = all.remove(session);
+        let spared = before.as_ref().map_or_else(CancellationToken::new, |before| before.spared.clone());
+        let kept = Kept { lease: lease.clone(), lost: lost.clone(), spared: spared.clone() };
+        all.insert(session.to_owned(), Entry { lease, deadline: self.deadline(sent), lost, spared });
+        drop(all);
+        if let Some(before) = before {
             before.lost.cancel();
         }
         Ok(kept)
+    }
+
+    /// Asks whoever uses the lease of a session here to give it up in order, for another dyno.
+    pub fn spare(&self, session: &str) {
+        if let Some(entry) = self.kept().get(session) {
+            entry.spared.cancel();
+        }
+    }
+
+    /// Whether the lease of a session is kept here.
+    pub fn keeps(&self, session: &str) -> bool {
+        self.kept().contains_key(session)
+    }
+
+    /// Notes whether another dyno holds fewer leases than this one.
+    pub fn set_has_more(&self, has_more: bool) {
+        self.0.has_more.store(has_more, Ordering::Relaxed);
+    }
+
+    /// How long a lease that was given up is left to the others, before this dyno asks for it.
+    pub fn courtesy(&self) -> Duration {
+        if self.0.has_more.load(Ordering::Relaxed) { COURTESY } else { Duration::ZERO }
     }
 
     /// Gives a lease up. It counts as lost at once, whatever the database says.
@@ -353,5 +393,21 @@ mod tests {
         store.release(&second.lease).await.expect("releases");
         assert!(!keeper.confirm(&second.lease).await);
         assert!(second.lost().is_cancelled(), "the renewal said that it is gone");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_another_should_have_is_spared_also_under_its_next_epoch() {
+        let (keeper, _store, _folder) = keeper().await;
+        at(0.0);
+        let first = keeper.acquire("main").await.expect("wins");
+        let other = keeper.acquire("other").await.expect("wins");
+        keeper.spare("main");
+        let second = keeper.acquire("main").await.expect("wins");
+        assert!(first.spared().is_cancelled() && second.spared().is_cancelled());
+        assert!(!second.lost().is_cancelled() && !other.spared().is_cancelled());
+        keeper.release(&second.lease).await.expect("releases");
+        assert!(!keeper.keeps("main") && keeper.keeps("other"));
+        let third = keeper.acquire("main").await.expect("wins");
+        assert!(!third.spared().is_cancelled(), "given up, and won anew");
     }
 }

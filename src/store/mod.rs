@@ -16,6 +16,7 @@
 //! opens what goes through it, `whatsapp` and `inbox` give it meaning, `copy` takes a session as a whole, `backup` keeps copies.
 
 mod backup;
+mod balance;
 mod boottime;
 mod copy;
 mod dyno;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use backup::{Backed, BackupInfo, GenerationInfo, Holder, SessionInfo};
+pub use balance::{Move, Spread};
 pub use copy::{DecodeError, Digest, Header, SessionCopy};
 pub use dyno::Dyno;
 pub use export::{EnvelopeError, Export, ExportError, ExportKey, FileError, NewFile, SealedExport};
@@ -70,7 +72,7 @@ pub struct Store {
 }
 
 /// Who asks for a lease: DYNO, release and a random part; unique per process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner(pub String);
 
 impl Owner {

@@ -54,6 +54,8 @@ mod link_flood;
 #[cfg(feature = "simulator")]
 mod link_table;
 #[cfg(feature = "simulator")]
+mod many;
+#[cfg(feature = "simulator")]
 mod native_late;
 #[cfg(feature = "simulator")]
 mod native_lease;

@@ -16,6 +16,7 @@ use super::vault::{Vault, VaultError};
 use super::view::View;
 use crate::bot::handle::Request;
 use crate::link::Parked;
+use crate::link::machine::GIVEN_AWAY;
 use crate::runtime::clock;
 use crate::runtime::status::ChildState;
 use crate::store::{Notices, StoreError};
@@ -38,6 +39,8 @@ pub struct Driver {
 #[derive(Debug)]
 enum Leave {
     Stop,
+    /// Another dyno should have the bot.
+    Spared,
     /// It is another's, or ran out.
     Lost,
     /// The session can be neither read nor written.
@@ -78,6 +81,15 @@ impl Driver {
                     // After the release: another dyno starts the bot meanwhile.
                     self.hosted.backups.last(&self.hosted.name, &self.hosted.session).await;
                     return;
+                }
+                Leave::Spared => {
+                    tracing::info!(bot = %self.hosted.name, "giving the bot to a dyno that has fewer");
+                    tenure.release(&self.hosted).await;
+                    self.hosted.backups.last(&self.hosted.name, &self.hosted.session).await;
+                    tokio::select! {
+                        () = self.hosted.stop.cancelled() => return,
+                        () = sleep(GIVEN_AWAY) => {}
+                    }
                 }
                 Leave::Lost => {
                     tracing::warn!(bot = %self.hosted.name, "the lease was lost: the bot was stopped");
@@ -173,6 +185,7 @@ impl Driver {
             }
             End::Lost => (Turn::Leave(Leave::Lost), LOST_GRACE),
             End::Stop => (Turn::Leave(Leave::Stop), self.hosted.bot.stop_grace.get()),
+            End::Spared => (Turn::Leave(Leave::Spared), self.hosted.bot.stop_grace.get()),
             End::Restart(why) => {
                 tracing::info!(bot = %name, "restarting the bot: {why}");
                 (Turn::Again, self.hosted.bot.stop_grace.get())

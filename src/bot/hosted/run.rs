@@ -35,6 +35,8 @@ pub enum End {
         dialled: bool,
     },
     Stop,
+    /// Another dyno should have the bot.
+    Spared,
     Lost,
     /// For this reason.
     Restart(&'static str),
@@ -58,6 +60,7 @@ pub async fn watch(
     child: &mut Child,
 ) -> End {
     let settle = CancellationToken::new();
+    let spared = tenure.kept.spared().clone();
     let writer = view.clone();
     let mut keeping = std::pin::pin!(keep_session(hosted, &writer, tenure, vault, settle.clone()));
     let mut news = News::new(view, stage.redactor());
@@ -72,6 +75,7 @@ pub async fn watch(
             // Output last: a flood of it must not keep the rest from being heard.
             biased;
             () = hosted.stop.cancelled() => break End::Stop,
+            () = spared.cancelled() => break End::Spared,
             kept = &mut keeping => return match kept {
                 Keeping::Lost | Keeping::Settled => End::Lost,
                 Keeping::Removed => End::Restart("it removed its session; the last good one is restored"),

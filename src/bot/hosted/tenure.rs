@@ -89,7 +89,7 @@ pub async fn win(
         };
         tokio::select! {
             () = hosted.stop.cancelled() => return None,
-            () = notices.lease(&hosted.session), if stands_by => {}
+            () = notices.lease(&hosted.session), if stands_by => sleep(hosted.keeper.courtesy()).await,
             // Whatever is asked of a bot that does not run yet: look at once.
             Some(_) = requests.recv() => {}
             () = sleep(wait) => {}

@@ -18,7 +18,7 @@ use super::version::Versions;
 use crate::bot::handle::Request;
 use crate::config::WaVersion;
 use crate::link::http::Http;
-use crate::link::machine::{Action, Event, Machine};
+use crate::link::machine::{self, Action, Event, Machine};
 use crate::link::policy::{Ending, Reaction};
 use crate::link::transport::{CutReason, End};
 use crate::link::{LinkState, Parked, advice};
@@ -51,6 +51,8 @@ enum Wake {
     /// The name of a dyno that is ready.
     Successor(String),
     LeaseFree,
+    /// Another dyno should have the bot.
+    Spared,
     Lost,
     Client(Happening),
     Time,
@@ -68,6 +70,8 @@ pub struct Driver {
     rng: StdRng,
     epoch: Option<Epoch>,
     wake_at: Option<Instant>,
+    /// The lease was given to another dyno: not asked for before this.
+    aside_until: Option<Instant>,
     began: Instant,
     told: Told,
     /// How the link ended, until the machine has said what follows.
@@ -92,6 +96,7 @@ impl Driver {
             rng: rand::make_rng(),
             epoch: None,
             wake_at: None,
+            aside_until: None,
             began: Instant::now(),
             told: Told::default(),
             ending: None,
@@ -125,6 +130,14 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let spared = self.epoch.as_ref().filter(|_| self.machine.state() == LinkState::Open);
+        let spared = spared.map(|epoch| epoch.kept.spared().clone());
+        let spared = async {
+            match spared {
+                Some(spared) => spared.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         let live = self.epoch.as_mut().and_then(|epoch| epoch.live.as_mut());
         let client = async {
             match live {
@@ -133,7 +146,8 @@ impl Driver {
             }
         };
         let hands_over = self.machine.hands_over();
-        let stands_by = self.machine.state() == LinkState::Standby;
+        let aside = self.aside_until.is_some_and(|until| Instant::now() < until);
+        let stands_by = self.machine.state() == LinkState::Standby && !aside;
         let session = &self.native.session;
         tokio::select! {
             biased;
@@ -143,6 +157,7 @@ impl Driver {
             happening = client => Wake::Client(happening),
             name = self.native.keeper.successor(session), if hands_over => Wake::Successor(name),
             () = self.notices.lease(session), if stands_by => Wake::LeaseFree,
+            () = spared, if !hands_over => Wake::Spared,
             request = self.native.requests.recv(), if !self.unasked => Wake::Request(request),
             () = time => Wake::Time,
         }
@@ -157,7 +172,20 @@ impl Driver {
                 tracing::info!(bot = %self.native.name, successor, "another dyno is ready: handing the link over");
                 Some(Event::SuccessorReady)
             }
-            Wake::LeaseFree => Some(Event::LeaseFree),
+            Wake::LeaseFree => {
+                let courtesy = self.native.keeper.courtesy();
+                if courtesy.is_zero() {
+                    return Some(Event::LeaseFree);
+                }
+                let later = Instant::now() + courtesy;
+                self.wake_at = Some(self.wake_at.map_or(later, |at| at.min(later)));
+                None
+            }
+            Wake::Spared => {
+                tracing::info!(bot = %self.native.name, "giving the link to a dyno that has fewer bots");
+                self.aside_until = Some(Instant::now() + machine::GIVEN_AWAY);
+                Some(Event::Spared)
+            }
             Wake::Lost => {
                 tracing::warn!(bot = %self.native.name, "the lease was lost: closing the link");
                 self.told.disconnected(&Ending::Transport(End::Cut(CutReason::Lease)));

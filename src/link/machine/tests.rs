@@ -373,6 +373,7 @@ fn an_open_link_is_kept_until_a_successor_is_ready() {
         Event::ReconnectNow,
         Event::ShowNewQr,
         Event::LeaseFree,
+        Event::Spared,
     ];
     for event in early {
         assert_eq!(bench.send(event), [], "{event:?}");
@@ -461,6 +462,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ShowNewQr),
         1 => Just(Event::SuccessorReady),
         2 => Just(Event::LeaseFree),
+        2 => Just(Event::Spared),
     ]
 }
 
@@ -549,7 +551,11 @@ proptest! {
                         Action::Discard(_) | Action::Archive => { in_flight = false; leased = false; }
                         Action::WakeAt(_) => {}
                         Action::Confirm => prop_assert!(leased && !in_flight),
-                        Action::Close => prop_assert!(false, "closed without a stop"),
+                        Action::Close => {
+                            prop_assert_eq!(event, Event::Spared, "closed without a stop");
+                            in_flight = false;
+                            leased = false;
+                        }
                     }
                 }
                 let dialling = matches!(
@@ -569,4 +575,28 @@ proptest! {
             next = events.next();
         }
     }
+}
+
+#[test]
+fn a_bot_that_another_dyno_should_have_closes_in_order_and_stands_by() {
+    let mut bench = Bench::open();
+    let given = bench.send(Event::Spared);
+    assert_eq!(given, [Action::Close, Action::WakeAt(bench.now + GIVEN_AWAY)]);
+    assert_eq!(bench.state(), LinkState::Standby);
+    // Nobody took it.
+    bench.pass(GIVEN_AWAY);
+    assert_eq!(bench.send(Event::Woke), [Action::Acquire]);
+    assert_eq!(bench.send(Event::Acquired), [Action::Dial]);
+}
+
+#[test]
+fn only_an_open_link_is_given_to_another_dyno() {
+    let mut bench = Bench::dialling();
+    bench.send(Event::QrShown);
+    assert_eq!(bench.send(Event::Spared), []);
+    assert_eq!(bench.state(), LinkState::Pairing);
+    let mut bench = Bench::open();
+    bench.wait_after(LOST);
+    assert_eq!(bench.send(Event::Spared), []);
+    assert_eq!(bench.state(), LinkState::BackingOff);
 }

@@ -39,6 +39,10 @@ const DYNOS: &str = "
     SELECT owner, name, (extract(epoch FROM booted_at) * 1000000)::bigint, sessions, ready
     FROM blacksky.dyno WHERE expires_at > clock_timestamp() ORDER BY booted_at, owner";
 
+const HOLDERS: &str = "
+    SELECT id, owner FROM blacksky.session
+    WHERE id = ANY($1) AND expires_at > clock_timestamp() AND owner <> ''";
+
 /// All leases and the dyno itself, in one go.
 const BEAT: &str = concat!(
     "WITH put AS (",
@@ -85,6 +89,11 @@ impl Postgres {
                 })
             })
             .collect()
+    }
+
+    pub(super) async fn dyno_holders(&self, sessions: &[String]) -> Result<Vec<(String, Owner)>, StoreError> {
+        let rows = self.run_lease(HOLDERS, args![sessions]).await?;
+        rows.iter().map(|row| Ok((column(row, 0)?, Owner(column(row, 1)?)))).collect()
     }
 
     pub(super) async fn dyno_beat(

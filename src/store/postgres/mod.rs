@@ -239,6 +239,10 @@ impl Engine for Postgres {
         self.dyno_list().await
     }
 
+    async fn holders(&self, sessions: &[String]) -> Result<Vec<(String, Owner)>, StoreError> {
+        self.dyno_holders(sessions).await
+    }
+
     async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError> {
         self.rows_get(generation, kind, names).await
     }

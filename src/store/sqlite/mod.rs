@@ -237,6 +237,12 @@ impl Engine for Sqlite {
         Ok(self.dyno.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect())
     }
 
+    async fn holders(&self, sessions: &[String]) -> Result<Vec<(String, Owner)>, StoreError> {
+        let held = self.held()?;
+        let owner = |session: &String| Some((session.clone(), Owner(held.get(session)?.owner.clone())));
+        Ok(sessions.iter().filter_map(owner).collect())
+    }
+
     async fn get(&self, generation: i64, kind: Kind, names: &[Name]) -> Result<Vec<Row>, StoreError> {
         self.rows_get(generation, kind, names).await
     }
