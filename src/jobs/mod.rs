@@ -1,3 +1,4 @@
 //! What blacksky does by the clock.
 
 pub mod anti_idle;
+pub mod schedule;

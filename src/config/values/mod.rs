@@ -2,6 +2,7 @@
 //! describes itself to the schema. One type, one rule: nothing is checked twice.
 
 pub mod choice;
+pub mod cron;
 pub mod database_url;
 pub mod form;
 pub mod list;
