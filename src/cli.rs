@@ -38,6 +38,9 @@ pub enum Command {
     /// Messages to a webhook when a bot needs somebody
     #[command(subcommand)]
     Alerts(Alerts),
+    /// Jobs of blacksky.toml: list them, do one now
+    #[command(subcommand)]
+    Job(Job),
     /// Sessions in the database: list, show, back up, restore, export, import, forget
     #[command(subcommand)]
     Session(SessionCommand),
@@ -225,4 +228,21 @@ pub struct Status {
 pub enum Alerts {
     /// Send one alert to the webhook, to see that it arrives
     Test,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Job {
+    /// All jobs: when they are due next, how the last run went
+    List(Json),
+    /// Do one now, in this process; exit 1 when it fails
+    Run(JobName),
+}
+
+#[derive(Debug, Args)]
+pub struct JobName {
+    /// Name of the job
+    pub name: String,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }

@@ -9,7 +9,8 @@ pub enum Request {
     ReconnectNow,
     /// Open a new round of QR codes after one ended.
     ShowNewQr,
-    /// Stop the program of a hosted bot, if it runs, and start it again at once. Nothing for a native bot.
+    /// Stop the program of a hosted bot, if it runs, and start it again at once; close the link of a native one and
+    /// begin anew.
     RestartBot,
 }
 

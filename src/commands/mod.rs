@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod r#gen;
 mod init;
+mod job;
 pub mod load;
 mod migrate;
 pub mod output;
@@ -33,6 +34,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Status(args) => status::run(&cli, args),
         Command::Alerts(args) => alerts::run(&cli, args),
+        Command::Job(command) => job::run(&cli, command),
         Command::Session(command) => session::run(&cli, command),
         Command::Sim(args) => sim::run(args),
         #[cfg(feature = "simulator")]

@@ -57,6 +57,9 @@ impl Config {
         self.lease.list(&mut listing);
         self.web.list(&mut listing);
         self.anti_idle.list(&mut listing);
+        for (name, job) in &self.jobs {
+            job.list(&format!("jobs.{name}"), &mut listing);
+        }
         self.alerts.list(&mut listing);
         self.log.list(&mut listing);
         listing

@@ -17,6 +17,7 @@ pub mod environment;
 pub mod generated;
 mod heartbeat;
 mod heroku;
+mod jobs;
 mod lease;
 pub mod lints;
 pub mod listing;
@@ -47,6 +48,7 @@ pub use database::{Database, DatabaseLocation, Tls};
 pub use environment::{Environment, NoEnvironment, ProcessEnvironment, inherited};
 pub use heartbeat::Heartbeat;
 pub use heroku::{Dyno, Heroku, ProcessType};
+pub use jobs::{CatchUp, Job, JobAction, Overlap};
 pub use lease::Lease;
 pub use log::{Log, LogFormat, LogLevel};
 pub use problem::{Place, Problem, Problems};
@@ -72,6 +74,8 @@ pub struct Config {
     pub lease: Lease,
     pub web: Web,
     pub anti_idle: AntiIdle,
+    /// Jobs by name.
+    pub jobs: BTreeMap<String, Job>,
     pub alerts: Alerts,
     pub log: Log,
     /// What the platform says about this process; not in the file.
@@ -119,12 +123,14 @@ pub(crate) struct File {
     lease: lease::LeaseLayer,
     web: web::WebLayer,
     anti_idle: anti_idle::AntiIdleLayer,
+    /// The jobs by name: 1 to 31 small letters and digits, beginning with a letter.
+    jobs: BTreeMap<BotName, jobs::JobLayer>,
     alerts: alerts::AlertsLayer,
     log: log::LogLayer,
 }
 
 /// The sections in the order of the reference.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 13] = [
     "app",
     "heroku",
     "database",
@@ -135,6 +141,7 @@ pub(crate) const SECTIONS: [&str; 12] = [
     "lease",
     "web",
     "anti_idle",
+    "jobs",
     "alerts",
     "log",
 ];
@@ -195,12 +202,14 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
     let lease = lease::LeaseLayer::read(reader.section(root, "lease"));
     let web = web::WebLayer::read(reader.section(root, "web"));
     let anti_idle = anti_idle::AntiIdleLayer::read(reader.section(root, "anti_idle"));
+    let jobs = jobs::read(reader.section(root, "jobs"));
     let alerts = alerts::AlertsLayer::read(reader.section(root, "alerts"));
     let log = log::LogLayer::read(reader.section(root, "log"));
     reader.unknown_variables();
 
     let bots = bots::resolve(bots, &mut reader);
     let web = web.resolve(&bots, &mut reader);
+    let jobs = jobs::resolve(jobs, &bots, &mut reader);
     let config = Config {
         app: app.resolve(&web.base),
         heroku: heroku.resolve(&mut reader),
@@ -212,6 +221,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         lease: lease.resolve(&mut reader),
         web,
         anti_idle: anti_idle.resolve(),
+        jobs,
         alerts: alerts.resolve(),
         log: log.resolve(),
         platform,

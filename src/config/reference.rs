@@ -34,10 +34,11 @@ pub fn text() -> String {
     let keys = schema::keys();
     for section in super::SECTIONS {
         let about = schema.pointer(&format!("/properties/{section}/description")).and_then(Value::as_str);
-        let table = if section == "bots" { "bots.NAME" } else { section };
+        let table =
+            if schema::NAMED.contains(&section) { format!("{section}.NAME") } else { section.to_owned() };
         // Writing to a String cannot fail.
         let _ = write!(text, "\n## `[{table}]`\n\n{}\n", paragraph(about.unwrap_or_default()));
-        for key in keys.iter().filter(|key| key.is_in(table)) {
+        for key in keys.iter().filter(|key| key.is_in(&table)) {
             key_entry(&mut text, key, &defaults);
         }
     }

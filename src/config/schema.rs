@@ -68,10 +68,16 @@ pub fn text() -> String {
 /// Values of an empty file, and of a hosted bot; the bot is called NAME.
 pub fn defaults() -> Map<String, Value> {
     let mut all = Map::new();
-    for file in ["", "[bots.main]\nkind = \"hosted\"\ncommand = [\"node\"]"] {
+    let jobs = "[jobs.main]\ncron = \"@daily\"\nbackup = true";
+    for file in ["", "[bots.main]\nkind = \"hosted\"\ncommand = [\"node\"]", jobs] {
         let parsed = Config::parse(Path::new("blacksky.toml"), file.into(), &NoEnvironment);
         let Ok(loaded) = parsed else { continue };
         for (key, value) in loaded.config.listing() {
+            let key = key.replacen("jobs.main.", "jobs.NAME.", 1);
+            if ["jobs.NAME.cron", "jobs.NAME.backup"].contains(&key.as_str()) {
+                all.insert(key, Value::Null);
+                continue;
+            }
             let (key, value) = match key.strip_prefix("bots.main.") {
                 // The session of a bot is called as the bot; a command has no default.
                 Some(key @ ("session" | "command")) => (format!("bots.NAME.{key}"), Value::Null),
@@ -143,7 +149,8 @@ fn bare() -> Value {
         root.remove("required");
     }
     for section in super::SECTIONS {
-        let pointer = if section == "bots" { bot_pointer() } else { format!("/properties/{section}") };
+        let pointer =
+            if NAMED.contains(&section) { named_pointer(section) } else { format!("/properties/{section}") };
         if let Some(table) = schema.pointer_mut(&pointer).and_then(Value::as_object_mut) {
             table.remove("required");
         }
@@ -151,9 +158,13 @@ fn bare() -> Value {
     schema
 }
 
-fn bot_pointer() -> String {
+/// Sections whose tables have names of the user's choice.
+pub(super) const NAMED: [&str; 2] = ["bots", "jobs"];
+
+/// Where one of their tables is.
+fn named_pointer(section: &str) -> String {
     // In a JSON pointer "/" and "~" would have to be escaped; the pattern has neither.
-    format!("/properties/bots/patternProperties/{}", super::BotName::PATTERN)
+    format!("/properties/{section}/patternProperties/{}", super::BotName::PATTERN)
 }
 
 /// Each section's name and its properties.
@@ -163,8 +174,9 @@ fn sections_mut(schema: &mut Value) -> Vec<(String, &mut Map<String, Value>)> {
         return sections;
     };
     for (name, section) in root.iter_mut() {
-        let (name, table) = if name == "bots" {
-            ("bots.NAME".to_owned(), section.pointer_mut(&bot_pointer()["/properties/bots".len()..]))
+        let (name, table) = if NAMED.contains(&name.as_str()) {
+            let below = format!("/properties/{name}").len();
+            (format!("{name}.NAME"), section.pointer_mut(&named_pointer(name)[below..]))
         } else {
             (name.clone(), Some(section))
         };
@@ -241,6 +253,21 @@ mod tests {
             let native = Config::parse(Path::new("blacksky.toml"), Vec::new(), &NoEnvironment);
             let native: Map<String, Value> =
                 native.expect("an empty file").config.listing().into_iter().collect();
+            if let Some(key) = path.strip_prefix("jobs.main.") {
+                let action =
+                    if ["ping", "run", "backup", "restart"].contains(&key) { "" } else { "backup = true" };
+                let file = format!(
+                    "[jobs.main]\n{}\n{action}\n",
+                    if key == "cron" { "" } else { "cron = \"@daily\"" }
+                );
+                if key == "backup" {
+                    env.insert(variable.clone(), "true".to_owned());
+                }
+                let loaded = Config::parse(Path::new("blacksky.toml"), file.into(), &env)
+                    .unwrap_or_else(|problems| panic!("{variable}: {problems}"));
+                assert_eq!(loaded.source(&path), crate::config::Source::Env { variable });
+                continue;
+            }
             if path == "web.proxy" || (path.starts_with("bots.main.") && !native.contains_key(&path)) {
                 assert!(path == "web.proxy" || of_hosted.iter().any(|key| path.ends_with(key)), "{path}");
                 let hosted = [("KIND", "hosted"), ("COMMAND", "node,index.js")];
@@ -256,7 +283,8 @@ mod tests {
     }
 
     /// One of them fits each pattern.
-    const SAMPLES: [&str; 8] = [
+    const SAMPLES: [&str; 9] = [
+        "@daily",
         "heroku-24",
         "2.3000.1",
         "https://example.com",

@@ -1,4 +1,9 @@
 //! What blacksky does by the clock.
 
+pub mod action;
 pub mod anti_idle;
-pub mod schedule;
+mod clock;
+mod schedule;
+
+pub use clock::{Clock, answered};
+pub use schedule::Schedule;

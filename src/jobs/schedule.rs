@@ -24,17 +24,17 @@ pub struct Schedule {
     is_fixed: bool,
 }
 
-/// The times of a line never come, such as the 30th of February.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its times never come")]
-pub struct Never;
+/// The crate does not take the line.
+#[derive(Debug, thiserror::Error)]
+#[error("this line of cron cannot be followed: {0}")]
+pub struct Unfollowable(#[from] cron::error::Error);
 
 impl Schedule {
     /// The schedule of a line.
     ///
     /// # Errors
-    /// Its times never come.
-    pub fn new(line: &Cron, zone: Tz) -> Result<Self, Never> {
+    /// The crate does not take what [`Cron`] let through: a bug.
+    pub fn new(line: &Cron, zone: Tz) -> Result<Self, Unfollowable> {
         let list = |numbers: &[u32]| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let days = list(&line.days);
         // The crate counts weekdays from 1.
@@ -47,13 +47,9 @@ impl Schedule {
         };
         let parts = dates.into_iter().map(|(days, weekdays)| {
             let (minutes, hours, months) = (list(&line.minutes), list(&line.hours), list(&line.months));
-            format!("0 {minutes} {hours} {days} {months} {weekdays}").parse().map_err(|_| Never)
+            format!("0 {minutes} {hours} {days} {months} {weekdays}").parse()
         });
-        let parts = parts.collect::<Result<_, _>>()?;
-        let schedule = Self { parts, zone, is_fixed: line.is_fixed };
-        // From a fixed day: whether a file is valid does not depend on when it is read.
-        let some_day = DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default();
-        schedule.next(some_day).map(|_| schedule.clone()).ok_or(Never)
+        Ok(Self { parts: parts.collect::<Result<_, _>>()?, zone, is_fixed: line.is_fixed })
     }
 
     /// The first time after `after`; `None` at the end of the crate's calendar (2100).
@@ -65,8 +61,7 @@ impl Schedule {
         // The clock may show earlier times again.
         let mut best: Option<(NaiveDateTime, DateTime<Utc>)> = None;
         let mut from = now - LONGEST_REPEAT;
-        loop {
-            let Some(wall) = self.next_wall(from) else { break };
+        while let Some(wall) = self.next_wall(from) {
             if best.is_some_and(|(first, _)| wall > first + LONGEST_REPEAT) {
                 break;
             }

@@ -68,6 +68,8 @@ pub enum Event {
     LeaseFree,
     /// Another dyno should have the session, since it holds fewer.
     Spared,
+    /// A person or a job wants a new client.
+    Restart,
 }
 
 /// Something to do. Run in order, each to its end.
@@ -257,6 +259,14 @@ impl Machine {
                 self.phase = Phase::Unleased { shown: LinkState::Standby };
                 vec![Action::Close, Action::WakeAt(now + GIVEN_AWAY)]
             }
+            // Whoever gets the lease then.
+            (Phase::Open { .. }, Event::Restart) => {
+                self.settle();
+                let mut actions = vec![Action::Close];
+                actions.extend(self.acquire(LinkState::Starting));
+                actions
+            }
+            (Phase::BackingOff { .. }, Event::Restart) => self.dial(),
             (_, Event::DatabaseDown) => {
                 let mut actions = vec![Action::Discard(CutReason::Database)];
                 actions.extend(self.database_lost(now, rng));
@@ -337,7 +347,8 @@ impl Machine {
                 | Event::ShowNewQr
                 | Event::SuccessorReady
                 | Event::LeaseFree
-                | Event::Spared,
+                | Event::Spared
+                | Event::Restart,
             ) => vec![],
         }
     }
@@ -367,7 +378,8 @@ impl Machine {
             | Event::ReconnectNow
             | Event::ShowNewQr
             | Event::LeaseFree
-            | Event::Spared => vec![],
+            | Event::Spared
+            | Event::Restart => vec![],
         }
     }
 

@@ -16,7 +16,8 @@ use crate::bot::handle::{BotHandle, Errand, Request};
 use crate::bot::hosted::{self, Hosted};
 use crate::bot::native::{self, Native};
 use crate::config::{self, Client, Config, Period};
-use crate::jobs::anti_idle;
+use crate::jobs::action::Means;
+use crate::jobs::{self, anti_idle};
 use crate::link::LinkAddress;
 use crate::store::{Keeper, Owner, Resealer};
 use crate::web::{self, OwnAddress, Site};
@@ -29,6 +30,7 @@ mod dyno;
 pub mod logging;
 pub mod memory;
 mod publish;
+pub use publish::ask_holder;
 mod reseal;
 pub mod signal;
 pub mod status;
@@ -95,6 +97,8 @@ impl Running {
         let own = OwnAddress::of(&config);
         let mut site = Site::new(&config, board.subscribe(), handles.clone());
         site.own = Some(own.clone());
+        let (job, jobs) = mpsc::channel(ERRANDS);
+        site.jobs = Some(job);
         page.spawn("page", web::serve(listener, site, page.stop_token()));
         if terminal::may_print_qr(dyno) {
             let url = format!("http://localhost:{}{}", address.port(), config.web.base);
@@ -114,7 +118,7 @@ impl Running {
         let mut bots = Tasks::new(CancellationToken::new());
         let stop_now = CancellationToken::new();
         let stops = Stops { asked: bots.stop_token(), now: stop_now.clone() };
-        let asked = Asked { handles, requests, errands };
+        let asked = Asked { handles, requests, errands, jobs };
         bots.spawn("bots", keep_bots(config, link, board.clone(), asked, stops));
         Ok(Self { address, board, bots, page, restart, handover_wait, longest_wait, stop_now })
     }
@@ -200,16 +204,31 @@ struct Asked {
     handles: BTreeMap<String, BotHandle>,
     requests: BTreeMap<String, mpsc::Receiver<Request>>,
     errands: mpsc::Receiver<Errand>,
+    /// Jobs that somebody wants now.
+    jobs: mpsc::Receiver<String>,
 }
 
 /// Brings the database up, keeps every bot until stopped, closes the database.
 async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked, stops: Stops) {
-    let Asked { handles, requests, errands } = asked;
+    let Asked { handles, requests, errands, jobs } = asked;
     let Stops { asked: stop, now: stop_now } = stops;
     let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
     let keeper = Keeper::new(store.clone(), owner(&config), config.lease);
     // Goes on while the bots stop.
     let mut dyno = dyno::serve(&config, &link, &board, &store, &keeper);
+    let clock = jobs::Clock {
+        app: app(&config),
+        jobs: config.jobs.clone(),
+        means: Means {
+            store: store.clone(),
+            backup: config.backup,
+            sessions: sessions(&config),
+            folder: config.folder.clone(),
+        },
+        owner: keeper.owner().clone(),
+        handles: handles.clone(),
+        board: board.clone(),
+    };
     if store.is_shared() {
         let known = handles.into_iter().filter_map(|(name, handle)| {
             let session = config.bots.get(&name)?.session.clone();
@@ -227,13 +246,13 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
         dyno.spawn("one page", publish::share(sharing));
     }
     let mut bots = Tasks::new(stop.clone());
+    bots.spawn("jobs", clock.run(jobs, stop.clone()));
     if store.is_shared() {
-        let enabled = config.bots.iter().filter(|(_, bot)| bot.enabled);
         let balance = balance::Balance {
             store: store.clone(),
             keeper: keeper.clone(),
             board: board.clone(),
-            sessions: enabled.map(|(name, bot)| (name.clone(), bot.session.clone())).collect(),
+            sessions: sessions(&config).into_iter().collect(),
             settle: config.lease.renew.get(),
         };
         bots.spawn("balance", balance.run(stop.clone()));
@@ -319,6 +338,17 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
     }
 }
 
+/// The enabled bots with their sessions.
+pub fn sessions(config: &Config) -> Vec<(String, String)> {
+    let enabled = config.bots.iter().filter(|(_, bot)| bot.enabled);
+    enabled.map(|(name, bot)| (name.clone(), bot.session.clone())).collect()
+}
+
+/// What the app is called among those that share a database.
+pub fn app(config: &Config) -> String {
+    config.heroku.url.as_ref().and_then(url::Url::host_str).unwrap_or(&config.app.name).to_owned()
+}
+
 /// The sessions of the enabled bots.
 fn enabled_sessions(config: &Config) -> Vec<String> {
     config.bots.values().filter(|bot| bot.enabled).map(|bot| bot.session.clone()).collect()
@@ -326,9 +356,9 @@ fn enabled_sessions(config: &Config) -> Vec<String> {
 
 /// A name for this process that no other process has. What stands before the `/` is shown to people when
 /// two apps meet on one session.
-fn owner(config: &Config) -> Owner {
+pub fn owner(config: &Config) -> Owner {
     let place = config.platform.dyno.as_deref().unwrap_or(Owner::LOCAL);
-    let app = config.heroku.url.as_ref().and_then(url::Url::host_str).unwrap_or(&config.app.name);
+    let app = app(config);
     Owner(format!("{place} of {app}/{:016x}", rand::random::<u64>()))
 }
 

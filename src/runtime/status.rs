@@ -11,9 +11,11 @@ use crate::link::LinkState;
 
 mod anti_idle;
 mod hosted;
+mod jobs;
 
 pub use anti_idle::{AntiIdleStatus, Ping, TargetStatus};
 pub use hosted::{ChildState, ChildStatus, HostedStatus, RelayStatus, RelayWay, VaultStatus};
+pub use jobs::{JobRunStatus, JobStatus};
 
 /// Everything a reader may know about this process at one instant.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub memory: Option<Memory>,
     /// Pings that keep the dyno awake; `None` where there are none.
     pub anti_idle: Option<AntiIdleStatus>,
+    /// Jobs by name.
+    pub jobs: BTreeMap<String, JobStatus>,
     /// The dyno this process is, e.g. "web.1"; `None` outside of Heroku.
     pub dyno: Option<String>,
     /// SIGTERM was seen; the process is ending.
@@ -307,6 +311,7 @@ impl Board {
             sealing: None,
             memory: None,
             anti_idle: None,
+            jobs: BTreeMap::new(),
             dyno: None,
             stopping: false,
             bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),
@@ -321,6 +326,11 @@ impl Board {
     /// Changes what is not of one bot.
     pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
         self.0.send_modify(change);
+    }
+
+    /// The same, and wakes readers only when `change` says that there was one.
+    pub fn update_if(&self, change: impl FnOnce(&mut Snapshot) -> bool) {
+        self.0.send_if_modified(change);
     }
 
     /// Writes what memory is used. Readers are woken only by a change that matters to them: `tight`, or at

@@ -4,9 +4,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::backup::{BackupInfo, GenerationInfo, SessionInfo};
 use super::dyno::Dyno;
+use super::jobs::{JobEnd, JobKey, JobRun};
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
 use super::published::{Asked, FoundStatus, StatusRow};
@@ -159,6 +161,16 @@ pub(super) trait Backups {
     async fn drop_generation(&self, bond: &Bond, id: i64) -> Result<(), StoreError>;
 }
 
+/// Runs of jobs.
+#[async_trait]
+pub(super) trait Jobs {
+    /// Whether this is the first to begin the run.
+    async fn start_job(&self, key: &JobKey, owner: &Owner, at: DateTime<Utc>) -> Result<bool, StoreError>;
+    async fn end_job(&self, key: &JobKey, end: &JobEnd) -> Result<(), StoreError>;
+    /// The latest first.
+    async fn job_runs(&self, app: &str) -> Result<Vec<JobRun>, StoreError>;
+}
+
 /// How long handled messages stay, so that a redelivered one is known.
 pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most handled messages one pruning removes.
@@ -166,7 +178,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 
 /// A database. Every write returns only once it is durable.
 #[async_trait]
-pub(super) trait Engine: Backups + Copying + Publishing + Debug + Send + Sync {
+pub(super) trait Engine: Backups + Copying + Jobs + Publishing + Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);

@@ -30,6 +30,8 @@ pub enum Notice {
     Status { session: String },
     /// Somebody asked the holder of a session for something.
     Control,
+    /// A run of a job began or ended.
+    Jobs,
     /// Some may have been missed, or the listener has just begun: anything may have changed.
     Missed,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Notice {
             Self::Dynos => f.write_str("dynos"),
             Self::Status { session } => write!(f, "status {session}"),
             Self::Control => f.write_str("control"),
+            Self::Jobs => f.write_str("jobs"),
             Self::Missed => f.write_str("missed"),
         }
     }
@@ -57,6 +60,7 @@ impl Notice {
             "dynos" => Some(Self::Dynos),
             "status" => Some(Self::Status { session }),
             "control" => Some(Self::Control),
+            "jobs" => Some(Self::Jobs),
             _ => None,
         }
     }
@@ -99,9 +103,18 @@ impl Notices {
             match self.next().await {
                 Notice::Missed => return,
                 Notice::Lease { session: free } if free == session => return,
-                Notice::Lease { .. } | Notice::Dynos | Notice::Status { .. } | Notice::Control => {}
+                Notice::Lease { .. }
+                | Notice::Dynos
+                | Notice::Status { .. }
+                | Notice::Control
+                | Notice::Jobs => {}
             }
         }
+    }
+
+    /// Waits until a run of a job may have begun or ended.
+    pub async fn jobs(&mut self) {
+        while !matches!(self.next().await, Notice::Jobs | Notice::Missed) {}
     }
 
     /// Waits until the list of dynos may have changed.
@@ -154,6 +167,7 @@ mod tests {
             Notice::Dynos,
             Notice::Status { session },
             Notice::Control,
+            Notice::Jobs,
         ] {
             assert_eq!(Notice::read(&notice.to_string()), Some(notice));
         }

@@ -1,4 +1,4 @@
-//! "Reconnect now", "Show a new QR" and "Restart the bot".
+//! "Reconnect now", "Show a new QR", "Restart the bot" and "Run now" of a job.
 //!
 //! For a bot whose link another dyno holds, the request travels there and the answer back. An answer that
 //! is not there in time for the first byte follows in the body.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
@@ -39,13 +40,40 @@ pub async fn restart(shared: State<Arc<Shared>>, name: Path<String>, request: Re
     act(&shared, &name, request, Ask::RestartBot).await
 }
 
+/// `POST /jobs/{name}/run`.
+pub async fn run_job(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    if let Some(refused) = refused(&shared, &parts) {
+        return refused;
+    }
+    if !shared.snapshot.borrow().jobs.contains_key(&name) {
+        let text = "There is no job of this name, or the database is not up yet; /status lists them.\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    }
+    match shared.jobs.as_ref().map(|jobs| jobs.try_send(name)) {
+        Some(Ok(())) => done(&shared.paths, &parts.headers, "The job begins.\n".to_owned()),
+        Some(Err(_)) | None => busy("The clock of the jobs"),
+    }
+}
+
+/// The answer to whoever may not act.
+fn refused(shared: &Shared, parts: &Parts) -> Option<Response> {
+    match shared.gate.access(parts) {
+        Access::Public(denial) => Some(refuse(denial)),
+        Access::Admin(Proof::Bearer) => None,
+        Access::Admin(Proof::Cookie | Proof::ThisMachine) if same_origin(parts) => None,
+        Access::Admin(_) => Some(foreign_origin()),
+    }
+}
+
 async fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Response {
     let (parts, _) = request.into_parts();
-    match shared.gate.access(&parts) {
-        Access::Public(denial) => return refuse(denial),
-        Access::Admin(Proof::Bearer) => {}
-        Access::Admin(Proof::Cookie | Proof::ThisMachine) if same_origin(&parts) => {}
-        Access::Admin(_) => return foreign_origin(),
+    if let Some(refused) = refused(shared, &parts) {
+        return refused;
     }
     let Some(handle) = shared.handles.get(name) else {
         return (StatusCode::NOT_FOUND, "There is no enabled bot of this name; /status lists them.\n")

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::bot::handle::BotHandle;
 use crate::config::{Config, Secret};
@@ -53,6 +53,8 @@ pub struct Site {
     pub handles: BTreeMap<String, BotHandle>,
     /// BLACKSKY_ADMIN_TOKEN. `None` or blank: only this machine sees the QR and the actions.
     pub admin_token: Option<Secret>,
+    /// Takes the names of jobs that are to be done now.
+    pub jobs: Option<mpsc::Sender<String>>,
     /// Learned from requests that come through Heroku's router.
     pub own: Option<OwnAddress>,
     /// DYNO is set: requests come through Heroku's router.
@@ -75,6 +77,7 @@ impl Site {
             snapshot,
             handles,
             admin_token: config.web.admin_token.clone(),
+            jobs: None,
             own: None,
             dyno: config.platform.dyno.is_some(),
             paths: Paths { base: config.web.base.clone(), bot: config.web.proxy.clone() },

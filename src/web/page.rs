@@ -17,9 +17,10 @@ use super::router::SET_TOKEN;
 use super::words::{Tone, Words, words};
 use crate::link::LinkState;
 use crate::runtime::status::{
-    BotStatus, ChildState, DatabaseStatus, Disconnect, LastBackup, Ping, Role, Snapshot, TargetStatus,
-    Warning,
+    BotStatus, ChildState, DatabaseStatus, Disconnect, JobRunStatus, JobStatus, LastBackup, Ping, Role,
+    Snapshot, TargetStatus, Warning,
 };
+use crate::store::JobOutcome;
 
 /// The style of all our pages.
 pub const STYLE: &str = include_str!("../../templates/page.css");
@@ -59,6 +60,7 @@ pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Ut
             .flat_map(|all| &all.targets)
             .map(|target| PingLine::of(target, now))
             .collect(),
+        jobs: snapshot.jobs.iter().map(|(name, job)| JobLine::of(name, job, now)).collect(),
         bots: snapshot
             .bots
             .iter()
@@ -130,6 +132,7 @@ struct Live<'a> {
     database: DatabaseCard<'a>,
     dyno: Option<&'a str>,
     pings: Vec<PingLine<'a>>,
+    jobs: Vec<JobLine<'a>>,
     bots: Vec<BotCard<'a>>,
     admin: bool,
 }
@@ -272,6 +275,42 @@ impl<'a> PingLine<'a> {
         };
         let last = target.last.as_ref().map(|ping| (ping, Moment::past(ping.at, now)));
         Self { target, tone, last, next: target.next_at.map(|at| Moment::coming(at, now)) }
+    }
+}
+
+/// A job with its last runs.
+struct JobLine<'a> {
+    name: &'a str,
+    status: &'a JobStatus,
+    tone: Tone,
+    word: &'static str,
+    last: Option<(&'a JobRunStatus, Moment)>,
+    next: Option<Moment>,
+    /// The latest first.
+    history: Vec<(&'static str, Moment)>,
+    output: Option<&'a str>,
+}
+
+impl<'a> JobLine<'a> {
+    fn of(name: &'a str, status: &'a JobStatus, now: DateTime<Utc>) -> Self {
+        let last = status.runs.first();
+        let word = |run: &JobRunStatus| run.outcome.map_or("running", JobOutcome::name);
+        let tone = match last.and_then(|run| run.outcome) {
+            Some(JobOutcome::Failed | JobOutcome::Interrupted) => Tone::Act,
+            Some(JobOutcome::Ok) => Tone::Good,
+            Some(JobOutcome::Skipped) | None => Tone::Wait,
+        };
+        let moment = |run: &JobRunStatus| Moment::past(run.started_at, now);
+        Self {
+            name,
+            status,
+            tone,
+            word: last.map_or("not yet", word),
+            last: last.map(|run| (run, moment(run))),
+            next: status.next_at.map(|at| Moment::coming(at, now)),
+            history: status.runs.iter().map(|run| (word(run), moment(run))).collect(),
+            output: last.map(|run| run.output.trim_end()).filter(|output| !output.is_empty()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::hosted;
 use crate::link::LinkState;
 use crate::runtime::status::{
-    AntiIdleStatus, BotStatus, DatabaseStatus, Disconnect, HostedStatus, LastBackup, Memory, Role,
+    AntiIdleStatus, BotStatus, DatabaseStatus, Disconnect, HostedStatus, JobStatus, LastBackup, Memory, Role,
     SealingStatus, Snapshot, WarningKind,
 };
 
@@ -29,6 +29,8 @@ pub struct Report {
     pub memory: Option<Memory>,
     /// Pings that keep the dyno awake; `null` where there are none.
     pub anti_idle: Option<AntiIdleStatus>,
+    /// Jobs by name.
+    pub jobs: BTreeMap<String, JobStatus>,
     /// The dyno that answers.
     pub dyno: Option<String>,
     /// Whether the process is ending.
@@ -116,6 +118,7 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         simulator: snapshot.simulator.clone(),
         memory: snapshot.memory,
         anti_idle: snapshot.anti_idle.clone(),
+        jobs: snapshot.jobs.clone(),
         dyno: snapshot.dyno.clone(),
         stopping: snapshot.stopping,
         ready: not_ready(snapshot).is_empty(),

@@ -13,7 +13,7 @@ use axum::response::{Html, IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Denial, Gate};
@@ -42,6 +42,8 @@ pub struct Shared {
     pub handles: BTreeMap<String, BotHandle>,
     /// Who may do what.
     pub gate: Gate,
+    /// Takes the names of jobs that are to be done now.
+    pub jobs: Option<mpsc::Sender<String>>,
     /// Learned from requests, on a dyno.
     pub own: Option<OwnAddress>,
     /// Which paths are ours.
@@ -75,6 +77,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         name: site.name,
         snapshot: site.snapshot,
         handles: site.handles,
+        jobs: site.jobs,
         own: site.own.filter(|_| site.dyno),
         gate: Gate::new(site.admin_token, site.dyno),
         paths: site.paths,
@@ -94,7 +97,8 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         .route(&paths.below("logout"), post(login::logout))
         .route(&paths.below("bots/{name}/reconnect"), post(actions::reconnect))
         .route(&paths.below("bots/{name}/qr"), post(actions::new_qr))
-        .route(&paths.below("bots/{name}/restart"), post(actions::restart));
+        .route(&paths.below("bots/{name}/restart"), post(actions::restart))
+        .route(&paths.below("jobs/{name}/run"), post(actions::run_job));
     if let Some(path) = paths.without_slash() {
         let base = paths.base.clone();
         ours = ours.route(path, get(async move || Redirect::permanent(&base)));

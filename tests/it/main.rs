@@ -50,6 +50,8 @@ mod hosted_kills;
 #[cfg(feature = "simulator")]
 mod init;
 #[cfg(feature = "simulator")]
+mod jobs;
+#[cfg(feature = "simulator")]
 mod link_flood;
 #[cfg(feature = "simulator")]
 mod link_table;

@@ -90,7 +90,7 @@ async fn until_spread(app: &App, wanted: &[usize]) {
     let mut last = Vec::new();
     let begun = Instant::now();
     while last != wanted {
-        assert!(begun.elapsed() < PATIENCE * 2, "{last:?} is not {wanted:?}: {}", app.logs());
+        assert!(begun.elapsed() < PATIENCE * 2, "{last:?} is not {wanted:?}");
         last = spread(app).await;
     }
 }
@@ -143,6 +143,8 @@ async fn bots_are_spread_over_the_dynos_and_again_when_one_comes_or_goes() {
     let app = App::start(slug, 1).await;
     app.until_up().await;
     pair_all(&app, &sim, count).await;
+    // A code that changed while it was scanned may have been scanned again.
+    let registrations = handle.counters().registrations;
     let first = app.dyno("web.1");
     println!(
         "{count} bots linked; {:.1} MB, most {:.1} MB",
@@ -184,8 +186,8 @@ async fn bots_are_spread_over_the_dynos_and_again_when_one_comes_or_goes() {
     all_answer(&handle, count, "three").await;
 
     let (counters, keys) = (handle.counters(), handle.ratchets());
-    assert_eq!(counters.registrations, count as u64, "a new QR was shown: {}", app.logs());
-    assert_eq!(counters.replaced, 0, "two links of one bot were open at once: {}", app.logs());
+    assert_eq!(counters.registrations, registrations, "a new QR was shown");
+    assert_eq!(counters.replaced, 0, "two links of one bot were open at once");
     assert_eq!(counters.decrypt_failures, 0);
     assert!(keys.reused.is_empty(), "{:?}", keys.reused);
     app.shut_down().await;

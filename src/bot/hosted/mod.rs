@@ -5,7 +5,7 @@
 //! WebSocket led through the relay, and mirrors every change of the folder back. Losing the lease stops the
 //! program before the lease ends.
 
-mod child;
+pub mod child;
 mod driver;
 pub mod import;
 mod news;

@@ -69,6 +69,7 @@ impl Stage {
         };
         Spec {
             name: hosted.name.clone(),
+            key: format!("bots.{}.command", hosted.name),
             command: hosted.bot.command.clone(),
             folder: hosted.folder.clone(),
             environment: environment::of(inherited(), &given),
@@ -77,11 +78,7 @@ impl Stage {
 
     /// Knows what must not be shown of the bot's output.
     pub fn redactor(&self) -> Redactor {
-        let all: Vec<(String, String)> = inherited()
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Redactor::of(all.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        Redactor::of_process()
     }
 
     /// Logs what the bot says while it is being stopped.

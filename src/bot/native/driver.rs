@@ -202,8 +202,10 @@ impl Driver {
             }
             Wake::Request(Some(Request::ReconnectNow)) => Some(Event::ReconnectNow),
             Wake::Request(Some(Request::ShowNewQr)) => Some(Event::ShowNewQr),
-            // The page offers it for hosted bots only.
-            Wake::Request(Some(Request::RestartBot)) => None,
+            Wake::Request(Some(Request::RestartBot)) => {
+                tracing::info!(bot = %self.native.name, "restarting the bot: it was asked for");
+                Some(Event::Restart)
+            }
             Wake::Request(None) => {
                 self.unasked = true;
                 None

@@ -152,7 +152,7 @@ fn session_json(config: &Config, session: &SessionInfo, newest: Option<&BackupIn
 }
 
 /// Columns set under each other, two spaces apart.
-fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -10,7 +10,7 @@ use super::{Value, Wrong};
 /// The numbers that a field allows, in order.
 pub type Allowed = Vec<u32>;
 
-/// A line that was read; whether its times ever come is not known here.
+/// A line that was read, and whose times come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
     text: String,
@@ -67,7 +67,7 @@ impl Field {
                     [one] => format!(" or {one}"),
                 };
                 Err(format!(
-                    "has a {} that is not a number from {} to {}{words}",
+                    "has a wrong {}: not a number from {} to {}{words}",
                     self.name, self.low, self.high
                 ))
             }
@@ -130,6 +130,16 @@ fn word(text: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether one of the months ever has one of the days.
+fn comes(days: &[u32], months: &[u32]) -> bool {
+    let longest = months.iter().map(|month| match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    });
+    longest.max() >= days.first().copied()
+}
+
 fn wrong(what: impl Into<String>) -> Wrong {
     Wrong::value(what, EXAMPLE)
 }
@@ -152,16 +162,24 @@ impl Value for Cron {
             return Err(wrong(format!("has {} fields, not 5", fields.len())));
         };
         let [minutes, hours, days, months, weekdays] = &FIELDS;
+        let allowed = (days.read(day).map_err(wrong)?, months.read(month).map_err(wrong)?);
+        let either_day = !day.starts_with('*') && !weekday.starts_with('*');
+        if !either_day && !comes(&allowed.0, &allowed.1) {
+            return Err(Wrong::value(
+                "names days that no month has",
+                "write for example \"0 8 28 2 *\" or \"0 8 1 * *\"",
+            ));
+        }
         let is_one = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         Ok(Self {
             text: trimmed.to_owned(),
             minutes: minutes.read(minute).map_err(wrong)?,
             hours: hours.read(hour).map_err(wrong)?,
-            days: days.read(day).map_err(wrong)?,
-            months: months.read(month).map_err(wrong)?,
+            days: allowed.0,
+            months: allowed.1,
             weekdays: weekdays.read(weekday).map_err(wrong)?,
             is_fixed: is_one(minute) && is_one(hour),
-            either_day: !day.starts_with('*') && !weekday.starts_with('*'),
+            either_day,
         })
     }
 }
@@ -219,6 +237,12 @@ mod tests {
     }
 
     #[test]
+    fn a_weekday_makes_up_for_a_day_that_never_comes() {
+        assert!(read("0 0 30 2 mon").either_day);
+        read("0 0 29-31 2 *");
+    }
+
+    #[test]
     fn words_are_lines() {
         assert_eq!(read("@daily").hours, [0]);
         assert_eq!(read("@weekly").weekdays, [0]);
@@ -231,7 +255,7 @@ mod tests {
             ("", "has 0 fields"),
             ("* * * *", "has 4 fields"),
             ("0 0 8 * * *", "has 6 fields"),
-            ("60 * * * *", "minute that is not a number from 0 to 59"),
+            ("60 * * * *", "wrong minute: not a number from 0 to 59"),
             ("* 24 * * *", "hour"),
             ("* * 0 * *", "day of the month"),
             ("* * * foo *", "number from 1 to 12 or jan to dec"),
@@ -243,6 +267,8 @@ mod tests {
             ("* * L * *", "day of the month"),
             ("+5 * * * *", "minute"),
             ("@fortnightly", "not a word"),
+            ("0 0 30 2 *", "no month has"),
+            ("0 0 31 4,6 *", "no month has"),
         ] {
             let wrong = Cron::from_text(text).expect_err(text);
             assert!(wrong.what.contains(part), "{text}: {}", wrong.what);

@@ -16,6 +16,7 @@ pub mod template;
 pub mod text;
 pub mod version;
 pub mod web_url;
+pub mod zone;
 
 use std::ops::Range;
 

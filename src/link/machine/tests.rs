@@ -374,6 +374,7 @@ fn an_open_link_is_kept_until_a_successor_is_ready() {
         Event::ShowNewQr,
         Event::LeaseFree,
         Event::Spared,
+        Event::Restart,
     ];
     for event in early {
         assert_eq!(bench.send(event), [], "{event:?}");
@@ -463,6 +464,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::SuccessorReady),
         2 => Just(Event::LeaseFree),
         2 => Just(Event::Spared),
+        1 => Just(Event::Restart),
     ]
 }
 
@@ -552,7 +554,8 @@ proptest! {
                         Action::WakeAt(_) => {}
                         Action::Confirm => prop_assert!(leased && !in_flight),
                         Action::Close => {
-                            prop_assert_eq!(event, Event::Spared, "closed without a stop");
+                            let wanted = matches!(event, Event::Spared | Event::Restart);
+                            prop_assert!(wanted, "closed without a stop after {event:?}");
                             in_flight = false;
                             leased = false;
                         }
@@ -599,4 +602,14 @@ fn only_an_open_link_is_given_to_another_dyno() {
     bench.wait_after(LOST);
     assert_eq!(bench.send(Event::Spared), []);
     assert_eq!(bench.state(), LinkState::BackingOff);
+}
+
+#[test]
+fn a_restart_closes_in_order_and_begins_anew() {
+    let mut bench = Bench::open();
+    assert_eq!(bench.send(Event::Restart), [Action::Close, Action::Acquire]);
+    assert_eq!(bench.send(Event::Acquired), [Action::Dial]);
+    assert_eq!(bench.send(Event::Restart), [], "it has just begun");
+    bench.wait_after(LOST);
+    assert_eq!(bench.send(Event::Restart), [Action::Dial]);
 }

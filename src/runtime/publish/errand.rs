@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bot::handle::{Answer, Errand};
+use crate::bot::handle::{Answer, Errand, Request};
 use crate::store::{Notice, Store};
 
 /// The holder's bot took the request.
@@ -21,12 +21,14 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Leaves the request for the holder, waits for what it says, and passes that on.
 pub(super) async fn deliver(store: Store, session: String, errand: Errand) {
-    let answer = answer(&store, &session, errand.request.word()).await;
+    let answer = ask_holder(&store, &session, errand.request).await;
     // Whoever asked may have gone.
     let _ = errand.answer.send(answer);
 }
 
-async fn answer(store: &Store, session: &str, word: &str) -> Answer {
+/// Leaves a request for the holder of a session, and gives what it says.
+pub async fn ask_holder(store: &Store, session: &str, request: Request) -> Answer {
+    let word = request.word();
     let mut notices = store.notices();
     let id = match store.ask_holder(session, word).await {
         Ok(Some(id)) => id,

@@ -11,6 +11,8 @@
 mod errand;
 mod said;
 
+pub use errand::ask_holder;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -162,7 +164,7 @@ impl Work {
             Notice::Status { .. } => self.look_at = now,
             Notice::Control => self.take_at = now,
             Notice::Missed => (self.look_at, self.take_at) = (now, now),
-            Notice::Lease { .. } | Notice::Dynos => {}
+            Notice::Lease { .. } | Notice::Dynos | Notice::Jobs => {}
         }
     }
 

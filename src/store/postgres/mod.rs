@@ -8,6 +8,7 @@ mod backup;
 mod connections;
 mod copy;
 mod dyno;
+mod jobs;
 mod lease;
 mod listen;
 mod pooler;

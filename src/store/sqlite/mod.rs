@@ -6,6 +6,7 @@
 
 mod backup;
 mod copy;
+mod jobs;
 mod lease;
 mod published;
 mod reseal;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blacksky::config::WaVersion;
-use blacksky::store::{InboxMessage, StoreError};
+use blacksky::store::{InboxMessage, JobEnd, JobKey, JobOutcome, StoreError};
 use chrono::DateTime;
 use wacore::store::traits::{DeviceStore, SignalStore};
 
@@ -26,6 +26,8 @@ on_both!(
     an_archived_session_starts_anew,
     the_last_good_version_is_remembered,
     an_imported_login_is_remembered,
+    a_run_of_a_job_has_one_that_does_it,
+    the_last_fifty_runs_of_a_job_stay,
     sessions_do_not_see_each_other,
 );
 
@@ -47,6 +49,7 @@ async fn two_migrations_at_once_are_safe(bench: &Bench) {
         "control",
         "backup",
         "imported",
+        "job_run",
         "migration",
     ] {
         bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;
@@ -276,4 +279,53 @@ async fn a_crash_leaves_no_lease_on_sqlite() {
     drop(first);
     let next = lease(&second, "b").await;
     assert!(next.epoch > held.epoch);
+}
+
+fn run_of(app: &str, job: &str, second: i64) -> JobKey {
+    let due_at = DateTime::from_timestamp(1_800_000_000 + second, 0).expect("a time");
+    JobKey { app: app.to_owned(), job: job.to_owned(), due_at, asked: false }
+}
+
+async fn a_run_of_a_job_has_one_that_does_it(bench: &Bench) {
+    let (first, second) = (bench.open().await, bench.open().await);
+    let key = run_of("app", "daily", 0);
+    let at = key.due_at;
+    let (one, two) = (owner("web.1"), owner("web.2"));
+    let (won, lost) = tokio::join!(first.start_job(&key, &one, at), second.start_job(&key, &two, at));
+    assert_eq!([won.expect("asks"), lost.expect("asks")].iter().filter(|won| **won).count(), 1);
+    // Another app, another job, another time, and somebody who asks at that time.
+    for other in [
+        run_of("other", "daily", 0),
+        run_of("app", "hourly", 0),
+        run_of("app", "daily", 1),
+        JobKey { asked: true, ..key.clone() },
+    ] {
+        assert!(second.start_job(&other, &two, at).await.expect("asks"), "{other:?}");
+    }
+    let end = JobEnd { at, outcome: JobOutcome::Failed, detail: "exit code 1".into(), output: "no\n".into() };
+    second.end_job(&key, &end).await.expect("writes");
+    let runs = first.job_runs("app").await.expect("reads");
+    let order: Vec<_> =
+        runs.iter().map(|run| (run.key.job.as_str(), run.key.due_at, run.key.asked)).collect();
+    let later = run_of("app", "daily", 1).due_at;
+    assert_eq!(
+        order,
+        [("daily", later, false), ("daily", at, true), ("daily", at, false), ("hourly", at, false)]
+    );
+    assert_eq!(runs.iter().find(|run| run.key == key).and_then(|run| run.end.clone()), Some(end));
+    assert_eq!(runs.iter().filter(|run| run.end.is_none()).count(), 3);
+}
+
+async fn the_last_fifty_runs_of_a_job_stay(bench: &Bench) {
+    let store = bench.open().await;
+    let me = owner("a");
+    for second in 0..60 {
+        let key = run_of("app", "often", second);
+        assert!(store.start_job(&key, &me, key.due_at).await.expect("writes"));
+    }
+    store.start_job(&run_of("app", "seldom", 0), &me, DateTime::UNIX_EPOCH).await.expect("writes");
+    let runs = store.job_runs("app").await.expect("reads");
+    let often: Vec<_> = runs.iter().filter(|run| run.key.job == "often").map(|run| run.key.due_at).collect();
+    assert_eq!((often.len(), often.last().copied()), (50, Some(run_of("app", "often", 10).due_at)));
+    assert_eq!(runs.len(), 51);
 }

@@ -48,6 +48,7 @@ impl TestSite {
             snapshot: board.subscribe(),
             handles: BTreeMap::from([("main".to_owned(), handle)]),
             admin_token: admin_token.map(Secret::new),
+            jobs: None,
             own: None,
             dyno: false,
             paths,

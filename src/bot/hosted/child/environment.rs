@@ -38,6 +38,11 @@ const SMALLEST_OLD_SPACE: u64 = 128 << 20;
 /// Sets the size of Node's old space.
 const OLD_SPACE: &str = "max-old-space-size";
 
+/// The environment of a program that is no bot: all but what is blacksky's.
+pub fn without_ours(inherited: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    inherited.into_iter().filter(|(name, value)| !is_ours(name) && !is_login(name, value)).collect()
+}
+
 /// All of a bot's environment.
 pub fn of(
     inherited: impl IntoIterator<Item = (OsString, OsString)>,

@@ -40,8 +40,10 @@ const KILLED: Duration = Duration::from_secs(2);
 /// How to start a bot's program.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The bot's name.
+    /// The bot's name, by which processes that an earlier run left behind are known.
     pub name: String,
+    /// The key of the file that names the program.
+    pub key: String,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Where it runs.
@@ -53,19 +55,19 @@ pub struct Spec {
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the bot {name} has no command: set bots.{name}.command, for example [\"node\", \"index.js\"]")]
-    Empty { name: String },
+    #[error("there is no command: set {key}, for example to [\"node\", \"index.js\"]")]
+    Empty { key: String },
     #[error(
-        "the program \"{program}\" of bots.{name}.command is not there: check its name, and that the build installs \
+        "the program \"{program}\" of {key} is not there: check its name, and that the build installs \
          it (on Heroku a Node bot needs the buildpack heroku/nodejs)"
     )]
-    NotFound { name: String, program: String },
-    #[error("the program \"{program}\" of bots.{name}.command is not executable: try `chmod +x {program}`")]
-    NotExecutable { name: String, program: String },
-    #[error("the folder {folder} of the bot {name} cannot be entered: {problem}")]
-    Folder { name: String, folder: String, problem: io::Error },
-    #[error("the program \"{program}\" of bots.{name}.command could not be started: {problem}")]
-    Other { name: String, program: String, problem: io::Error },
+    NotFound { key: String, program: String },
+    #[error("the program \"{program}\" of {key} is not executable: try `chmod +x {program}`")]
+    NotExecutable { key: String, program: String },
+    #[error("the folder {folder} of {key} cannot be entered: {problem}")]
+    Folder { key: String, folder: String, problem: io::Error },
+    #[error("the program \"{program}\" of {key} could not be started: {problem}")]
+    Other { key: String, program: String, problem: io::Error },
 }
 
 /// What comes from a running bot.
@@ -122,13 +124,13 @@ impl Child {
     /// # Errors
     /// It is not there, not executable, or its folder cannot be entered.
     pub fn start(spec: &Spec) -> Result<Self, StartError> {
-        let name = || spec.name.clone();
+        let key = || spec.key.clone();
         let Some((program, arguments)) = spec.command.split_first() else {
-            return Err(StartError::Empty { name: name() });
+            return Err(StartError::Empty { key: key() });
         };
         if let Err(problem) = std::fs::read_dir(&spec.folder) {
             let folder = spec.folder.display().to_string();
-            return Err(StartError::Folder { name: name(), folder, problem });
+            return Err(StartError::Folder { key: key(), folder, problem });
         }
         group::kill_orphans(&spec.name, &spec.folder);
         let (mark, value) = group::mark(&spec.name, &spec.folder);
@@ -147,9 +149,9 @@ impl Child {
         let mut leader = command.spawn().map_err(|problem| {
             let program = program.clone();
             match problem.kind() {
-                io::ErrorKind::NotFound => StartError::NotFound { name: name(), program },
-                io::ErrorKind::PermissionDenied => StartError::NotExecutable { name: name(), program },
-                _ => StartError::Other { name: name(), program, problem },
+                io::ErrorKind::NotFound => StartError::NotFound { key: key(), program },
+                io::ErrorKind::PermissionDenied => StartError::NotExecutable { key: key(), program },
+                _ => StartError::Other { key: key(), program, problem },
             }
         })?;
         let group = Group::new(leader.id(), value);

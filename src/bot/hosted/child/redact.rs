@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use crate::config::inherited;
+
 /// A value that is shorter is too likely to be an ordinary word.
 const SHORTEST_SECRET: usize = 8;
 /// Cells of a drawn QR code in one line; the smallest code has 21 modules.
@@ -85,6 +87,15 @@ fn holds(pattern: &Option<Regex>, text: &str) -> bool {
 }
 
 impl Redactor {
+    /// Knows the values of the secret variables of this process.
+    pub fn of_process() -> Self {
+        let all: Vec<(String, String)> = inherited()
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::of(all.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
     /// Hides the values of variables whose names speak of a secret.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut secrets: Vec<String> = variables

@@ -12,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn spec(command: &[&str], folder: &Path) -> Spec {
     let path = (OsString::from("PATH"), OsString::from("/usr/local/bin:/usr/bin:/bin"));
     Spec {
+        key: "bots.main.command".to_owned(),
         name: "main".into(),
         command: command.iter().map(|&part| part.to_owned()).collect(),
         folder: folder.to_owned(),

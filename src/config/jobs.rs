@@ -1,0 +1,283 @@
+//! `[jobs.NAME]`: something that is done by the clock.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use url::Url;
+
+use super::bots::Bot;
+use super::listing::Listing;
+use super::problem::Problem;
+use super::reader::{Origin, Reader, Setting, Table};
+use super::suggest;
+use super::values::choice::choice;
+use super::values::cron::Cron;
+use super::values::form::BotName;
+use super::values::list::List;
+use super::values::period::PeriodIn;
+use super::values::text::Text;
+use super::values::web_url::WebUrl;
+use super::values::zone::Zone;
+use super::values::{self, Period, Value as _};
+
+/// `[jobs.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub cron: Cron,
+    pub zone: chrono_tz::Tz,
+    pub enabled: bool,
+    pub catch_up: CatchUp,
+    pub overlap: Overlap,
+    /// How long it may take.
+    pub timeout: Period,
+    pub action: JobAction,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobAction {
+    /// GET this address.
+    Ping(Url),
+    /// Run this program with these arguments.
+    Run(Vec<String>),
+    /// Back up the session of every bot.
+    Backup,
+    /// Restart this bot.
+    Restart(String),
+}
+
+impl JobAction {
+    /// Its key.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ping(_) => "ping",
+            Self::Run(_) => "run",
+            Self::Backup => "backup",
+            Self::Restart(_) => "restart",
+        }
+    }
+}
+
+choice! {
+    /// What happens to times that no process was there for.
+    pub enum CatchUp { Once = "once", Skip = "skip" }
+}
+
+choice! {
+    /// What happens when a run is due and the last one has not ended.
+    pub enum Overlap { Skip = "skip", Allow = "allow" }
+}
+
+/// Something that is done by the clock, once for all dynos. A job has a time and one action: `ping`, `run`, `backup`
+/// or `restart`. `blacksky job run NAME` does it at once.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Job")]
+#[schemars(extend(
+    "allOf" = [{ "required": ["cron"] }],
+    "oneOf" = [
+        { "required": ["ping"] }, { "required": ["run"] }, { "required": ["backup"] }, { "required": ["restart"] },
+    ],
+))]
+pub(super) struct JobLayer {
+    /// When it is due: minute, hour, day of the month, month and weekday, for example `30 8 * * mon-fri`, or `@hourly`,
+    /// `@daily`, `@weekly`, `@monthly`, `@yearly`. With both a day of the month and a weekday, either is enough.
+    cron: Setting<Cron>,
+    /// Time zone of `cron`, for example `Europe/Berlin`. A time of the day that the change of the clocks leaves out
+    /// is made up for at once; one that comes twice is due once.
+    timezone: Setting<Zone>,
+    /// `false` keeps the job in the file without doing it by the clock.
+    enabled: Setting<bool>,
+    /// After a time without any process: `once` does it once when it was due meanwhile, however often that was;
+    /// `skip` waits for the next time.
+    catch_up: Setting<CatchUp>,
+    /// When it is due and the last run has not ended: `skip` leaves it out, `allow` does it all the same.
+    overlap: Setting<Overlap>,
+    /// How long it may take; then it is ended and counts as failed.
+    timeout: Setting<PeriodIn<1_000, 86_400_000>>,
+    /// Gets this address; an HTTP status below 400 is a success. Redirects are not followed.
+    ping: Setting<WebUrl>,
+    /// Runs this program with its arguments, without a shell, in the folder of the file; exit code 0 is a success.
+    /// It gets the Config Vars without those of blacksky, and BLACKSKY_JOB, the name of the job.
+    run: Setting<List<Text<1, 4096>, 1>>,
+    /// `true` backs up the session of every bot.
+    backup: Setting<bool>,
+    /// Restarts this bot: the program of a hosted one, the connection of a native one.
+    restart: Setting<BotName>,
+}
+
+impl JobLayer {
+    fn read(mut table: Table<'_, '_>) -> Self {
+        let layer = Self {
+            cron: table.key("cron"),
+            timezone: table.key("timezone"),
+            enabled: table.key("enabled"),
+            catch_up: table.key("catch_up"),
+            overlap: table.key("overlap"),
+            timeout: table.key("timeout"),
+            ping: table.key("ping"),
+            run: table.key("run"),
+            backup: table.key("backup"),
+            restart: table.key("restart"),
+        };
+        table.finish();
+        layer
+    }
+
+    /// `None` when something is wrong or missing, which is reported then.
+    fn resolve(
+        self,
+        name: &str,
+        place: &Origin,
+        bots: &BTreeMap<String, Bot>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Job> {
+        let path = format!("jobs.{name}");
+        let is_wrong = self.cron.is_wrong()
+            || self.ping.is_wrong()
+            || self.run.is_wrong()
+            || self.backup.is_wrong()
+            || self.restart.is_wrong();
+        let restart_place = self.restart.origin().cloned();
+        let mut actions: Vec<(Origin, JobAction)> = Vec::new();
+        let mut found = |origin: Option<Origin>, action: JobAction| {
+            actions.extend(origin.map(|origin| (origin, action)));
+        };
+        let origin = self.ping.origin().cloned();
+        if let Some(url) = self.ping.value() {
+            found(origin, JobAction::Ping(url.0));
+        }
+        let origin = self.run.origin().cloned();
+        if let Some(command) = self.run.value() {
+            found(origin, JobAction::Run(command.0.into_iter().map(|part| part.0).collect()));
+        }
+        let origin = self.backup.origin().cloned();
+        if self.backup.value() == Some(true) {
+            found(origin, JobAction::Backup);
+        }
+        if let Some(bot) = self.restart.value() {
+            found(restart_place.clone(), JobAction::Restart(bot.0));
+        }
+        let mut actions = actions.into_iter();
+        let action = match (actions.next(), actions.next()) {
+            (Some((_, action)), None) => Some(action),
+            (Some(_), Some((second, _))) => {
+                let what = format!("{path} has more than one action");
+                reader.refuse(&path, &second, true, what, "make one job of each, with a name of its own");
+                None
+            }
+            (None, _) if is_wrong => None,
+            (None, _) => {
+                let help = "add one of ping = \"https://…\", run = [\"program\", \"argument\"], backup = true, \
+                            restart = \"main\"";
+                reader.refuse(&path, place, true, format!("{path} does nothing"), help);
+                None
+            }
+        };
+        if let Some(JobAction::Restart(bot)) = &action
+            && !bots.get(bot).is_some_and(|bot| bot.enabled)
+        {
+            let help = match suggest::nearest(bot, bots.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "name a bot of this file that is enabled".to_owned(),
+            };
+            let key = format!("{path}.restart");
+            let place = restart_place.as_ref().unwrap_or(place);
+            reader.refuse(&key, place, true, format!("{key}: there is no enabled bot \"{bot}\""), &help);
+            return None;
+        }
+        let cron = match self.cron {
+            Setting::Found(cron, _) => cron,
+            Setting::Absent => {
+                let help = "add cron = \"0 8 * * *\" for every day at eight, or \"@hourly\"";
+                reader.refuse(&path, place, true, format!("{path} has no key \"cron\""), help);
+                return None;
+            }
+            Setting::Wrong => return None,
+        };
+        Some(Job {
+            cron,
+            zone: self.timezone.value().map_or(chrono_tz::UTC, |zone| zone.0),
+            enabled: self.enabled.value().unwrap_or(true),
+            catch_up: self.catch_up.value().unwrap_or(CatchUp::Once),
+            overlap: self.overlap.value().unwrap_or(Overlap::Skip),
+            timeout: self.timeout.value().map_or(Period::seconds(300), |period| period.0),
+            action: action?,
+        })
+    }
+}
+
+/// The layers by name, each with the place of its table.
+pub(super) type Layers = BTreeMap<String, (Origin, JobLayer)>;
+
+/// Reads `[jobs]`: its tables by name.
+pub(super) fn read(mut table: Table<'_, '_>) -> Layers {
+    let entries = table.entries();
+    let reader = table.reader();
+    let mut jobs = BTreeMap::new();
+    for (name, key, value) in entries {
+        if let Err(wrong) = BotName::from_text(name) {
+            let place = reader.key_place(&key);
+            let what = format!("jobs: \"{}\" is not a job name", suggest::showable(name));
+            let help = wrong.help.map(|help| help.replace("bot name", "job name").replace("main", "morning"));
+            reader.push(Problem::error(place, "jobs", what, help));
+            continue;
+        }
+        if !value.get_ref().is_table() {
+            let place = reader.key_place(&key);
+            let found = values::kind_of(value.get_ref());
+            let help =
+                format!("write [jobs.NAME] and the keys of the job below it, not {name} = … in [jobs]");
+            let path = format!("jobs.{name}");
+            reader.push(Problem::error(
+                place,
+                &path,
+                format!("{path} must be a table, not {found}"),
+                Some(help),
+            ));
+            continue;
+        }
+        let origin = Origin::File(key.clone());
+        let table = reader.open(format!("jobs.{name}"), Some((key, value)), true);
+        jobs.insert(name.to_owned(), (origin, JobLayer::read(table)));
+    }
+    jobs
+}
+
+/// Applies the defaults and checks what several keys say together.
+pub(super) fn resolve(
+    layers: Layers,
+    bots: &BTreeMap<String, Bot>,
+    reader: &mut Reader<'_>,
+) -> BTreeMap<String, Job> {
+    let jobs = layers.into_iter().filter_map(|(name, (place, layer))| {
+        let job = layer.resolve(&name, &place, bots, reader)?;
+        Some((name, job))
+    });
+    jobs.collect()
+}
+
+impl Job {
+    pub(super) fn list(&self, path: &str, to: &mut Listing) {
+        let action = |word| Some(&self.action).filter(|action| action.word() == word);
+        to.add(path, "cron", self.cron.to_string());
+        to.add(path, "timezone", self.zone.name());
+        to.add(path, "enabled", self.enabled);
+        to.add(path, "catch_up", self.catch_up.as_str());
+        to.add(path, "overlap", self.overlap.as_str());
+        to.add(path, "timeout", self.timeout.to_string());
+        let url = match action("ping") {
+            Some(JobAction::Ping(url)) => Some(url),
+            _ => None,
+        };
+        to.add_url(path, "ping", url);
+        match action("run") {
+            Some(JobAction::Run(command)) => to.add(path, "run", command.clone()),
+            _ => to.add(path, "run", serde_json::Value::Null),
+        }
+        to.add(path, "backup", action("backup").map(|_| true));
+        match action("restart") {
+            Some(JobAction::Restart(bot)) => to.add(path, "restart", bot.clone()),
+            _ => to.add(path, "restart", serde_json::Value::Null),
+        }
+    }
+}

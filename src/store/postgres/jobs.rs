@@ -1,0 +1,97 @@
+//! Runs of jobs.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+
+use super::{Postgres, args, column};
+use crate::store::engine::Jobs;
+use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KEPT};
+use crate::store::notice::{CHANNEL, Notice};
+use crate::store::{Owner, StoreError};
+
+/// Whoever comes first has it. The statement does not see its own row, hence one fewer is kept of the others.
+const START: &str = "
+    WITH won AS (
+        INSERT INTO blacksky.job_run (app, job, due_at, asked, owner, started_at)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING job
+    ), old AS (
+        DELETE FROM blacksky.job_run AS r USING won
+        WHERE r.app = $1 AND r.job = $2 AND (r.due_at, r.asked) IN (
+            SELECT due_at, asked FROM blacksky.job_run WHERE app = $1 AND job = $2
+            ORDER BY due_at DESC, asked DESC OFFSET $7)
+    )
+    SELECT (SELECT count(*) FROM won), (SELECT pg_notify($8, $9) FROM won)";
+const END: &str = "
+    WITH done AS (
+        UPDATE blacksky.job_run SET ended_at = $5, outcome = $6, detail = $7, output = $8
+        WHERE app = $1 AND job = $2 AND due_at = $3 AND asked = $4 RETURNING job
+    )
+    SELECT pg_notify($9, $10) FROM done";
+const RUNS: &str = "
+    SELECT job, due_at, asked, owner, started_at, ended_at, outcome, detail, output FROM blacksky.job_run
+    WHERE app = $1 ORDER BY due_at DESC, asked DESC, job";
+
+#[async_trait]
+impl Jobs for Postgres {
+    async fn start_job(&self, key: &JobKey, owner: &Owner, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        let args = args![
+            &key.app,
+            &key.job,
+            key.due_at.timestamp_micros(),
+            key.asked,
+            &owner.0,
+            at.timestamp_micros(),
+            KEPT - 1,
+            CHANNEL,
+            Notice::Jobs.to_string()
+        ];
+        // Not sent twice: after a lost answer nobody could tell who has it, and it is better not done than twice.
+        let rows = self.run_up_to(START, args, 0).await?;
+        Ok(rows.first().map_or(Ok(0), |row| column::<i64>(row, 0))? > 0)
+    }
+
+    async fn end_job(&self, key: &JobKey, end: &JobEnd) -> Result<(), StoreError> {
+        let args = args![
+            &key.app,
+            &key.job,
+            key.due_at.timestamp_micros(),
+            key.asked,
+            end.at.timestamp_micros(),
+            end.outcome.name(),
+            &end.detail,
+            &end.output,
+            CHANNEL,
+            Notice::Jobs.to_string()
+        ];
+        self.run(END, args).await.map(drop)
+    }
+
+    async fn job_runs(&self, app: &str) -> Result<Vec<JobRun>, StoreError> {
+        self.run(RUNS, args![app]).await?.iter().map(|row| run_of(row, app)).collect()
+    }
+}
+
+fn run_of(row: &PgRow, app: &str) -> Result<JobRun, StoreError> {
+    let time = |micros: i64| DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    let end = match (column::<Option<i64>>(row, 5)?, column::<Option<String>>(row, 6)?) {
+        (Some(at), Some(outcome)) => Some(JobEnd {
+            at: time(at),
+            outcome: JobOutcome::of_name(&outcome),
+            detail: column(row, 7)?,
+            output: column(row, 8)?,
+        }),
+        _ => None,
+    };
+    Ok(JobRun {
+        key: JobKey {
+            app: app.to_owned(),
+            job: column(row, 0)?,
+            due_at: time(column(row, 1)?),
+            asked: column(row, 2)?,
+        },
+        owner: Owner(column(row, 3)?),
+        started_at: time(column(row, 4)?),
+        end,
+    })
+}
