@@ -9,9 +9,8 @@ use url::Url;
 
 use super::Alert;
 use super::message::{self, Sender};
-use super::sign::signature;
 use crate::config::{AlertFormat, Config, Secret};
-use crate::link::tls;
+use crate::post::{self, signature};
 use crate::runtime::clock;
 
 /// For one post, connecting included.
@@ -84,11 +83,7 @@ impl Hook {
             AlertFormat::Auto => message::format_for(&parsed),
             given @ (AlertFormat::Json | AlertFormat::Slack | AlertFormat::Discord) => given,
         };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config().as_ref().clone())
-            .timeout(DEADLINE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
+        let client = post::client(DEADLINE)
             .inspect_err(|error| tracing::error!(%error, "the HTTP client of the alerts cannot be set up"))
             .ok()?;
         let sender = Sender {
@@ -107,32 +102,19 @@ impl Hook {
             .client
             .post(self.url.expose())
             .header("content-type", "application/json")
-            .header("user-agent", concat!("blacksky/", env!("CARGO_PKG_VERSION")))
             .header("x-blacksky-event", message::word(alert))
             .header("x-blacksky-delivery", id)
             .header("x-blacksky-timestamp", timestamp);
         if let Some(secret) = &self.secret {
             request = request.header("x-blacksky-signature", signature(secret, timestamp, body.as_bytes()));
         }
-        let answer = request.body(body).send().await.map_err(|error| {
-            let error = error.without_url();
-            DeliveryError::Unreached(if error.is_timeout() {
-                format!("no answer within {} s", DEADLINE.as_secs())
-            } else if error.is_connect() {
-                "nothing listens there, or its name or certificate is wrong".to_owned()
-            } else {
-                error.to_string()
-            })
-        })?;
+        let answer = request.body(body).send().await;
+        let answer = answer.map_err(|error| DeliveryError::Unreached(post::unreached(error, DEADLINE)))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(status.as_u16());
         }
-        let retry_after = answer
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
+        let retry_after = post::retry_after(answer.headers(), clock::now());
         Err(DeliveryError::Refused { status: status.as_u16(), retry_after })
     }
 

@@ -9,7 +9,6 @@
 mod deliver;
 mod limit;
 mod message;
-mod sign;
 mod watch;
 
 use chrono::{DateTime, Utc};
@@ -20,8 +19,8 @@ use crate::config::{AlertKind, Config};
 use crate::runtime::clock;
 use crate::runtime::status::Snapshot;
 
+pub use crate::post::signature;
 pub use deliver::{DeliveryError, Hook};
-pub use sign::signature;
 
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]

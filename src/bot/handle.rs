@@ -12,23 +12,26 @@ pub enum Request {
     /// Stop the program of a hosted bot, if it runs, and start it again at once; close the link of a native one and
     /// begin anew.
     RestartBot,
+    /// Post the dead letters of the bot's webhook again.
+    RetryWebhook,
 }
 
 impl Request {
+    const ALL: [Self; 4] = [Self::ReconnectNow, Self::ShowNewQr, Self::RestartBot, Self::RetryWebhook];
+
     /// Its stable word, as it travels between dynos.
     pub fn word(self) -> &'static str {
         match self {
             Self::ReconnectNow => "reconnect",
             Self::ShowNewQr => "qr",
             Self::RestartBot => "restart",
+            Self::RetryWebhook => "webhook",
         }
     }
 
     /// The request of a word; `None` for one that this version does not know.
     pub fn of_word(word: &str) -> Option<Self> {
-        [Self::ReconnectNow, Self::ShowNewQr, Self::RestartBot]
-            .into_iter()
-            .find(|request| request.word() == word)
+        Self::ALL.into_iter().find(|request| request.word() == word)
     }
 }
 
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn words_read_back() {
-        for request in [Request::ReconnectNow, Request::ShowNewQr, Request::RestartBot] {
+        for request in Request::ALL {
             assert_eq!(Request::of_word(request.word()), Some(request));
         }
         assert_eq!(Request::of_word("dance"), None);

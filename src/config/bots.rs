@@ -17,8 +17,10 @@ use super::values::period::PeriodIn;
 use super::values::session::blob::Blob;
 use super::values::session::{self, SessionId};
 use super::values::size::SizeIn;
-use super::values::text::Text;
+use super::values::text::{SecretText, Text};
+use super::values::web_url::SecretUrl;
 use super::values::{Period, Size, Value as _, Wrong};
+use super::webhook::{self, Webhook};
 use super::{Environment, environment, values};
 
 /// `[bots.NAME]`.
@@ -47,6 +49,8 @@ pub struct NativeBot {
     pub wa_version: Option<WaVersion>,
     pub push_name: Option<String>,
     pub commands: Commands,
+    /// Where its messages are posted.
+    pub webhook: Option<Webhook>,
 }
 
 /// What a hosted bot has of its own.
@@ -84,6 +88,7 @@ choice! {
         "required": ["command"],
         "properties": {
             "wa_version": false, "push_name": false, "prefix": false, "allow": false, "commands": false,
+            "webhook": false, "webhook_secret": false, "webhook_give_up": false,
         },
     },
     "else" = {
@@ -113,6 +118,15 @@ pub(super) struct BotLayer {
     allow: Setting<List<Contact>>,
     /// Trigger and reply. The trigger is the first word of a message, without the prefix.
     commands: CommandsLayer,
+    /// Address that each inbound message is posted to as JSON, at least once and in order within a chat. It may
+    /// be on this machine, but not blacksky's own port.
+    webhook: Setting<SecretUrl>,
+    /// Signs each post: the header `X-Blacksky-Signature` is `sha256=` and the HMAC-SHA256, in hex, of
+    /// the header `X-Blacksky-Timestamp`, a full stop and the body. At least 16 characters.
+    webhook_secret: Setting<SecretText<16>>,
+    /// A message that the webhook has not taken for so long becomes a dead letter: it is kept, and holds up
+    /// its chat no longer.
+    webhook_give_up: Setting<PeriodIn<1_000, 604_800_000>>,
     /// Of a hosted bot: the program and its arguments, started without a shell.
     command: Setting<List<Text<1, 4096>, 1>>,
     /// Of a hosted bot: where it keeps its session, from the folder of the file. A folder, or a single SQLite
@@ -138,6 +152,9 @@ impl BotLayer {
             prefix: table.key("prefix"),
             allow: table.key("allow"),
             commands: CommandsLayer::read(&mut table),
+            webhook: table.key("webhook"),
+            webhook_secret: table.key("webhook_secret"),
+            webhook_give_up: table.key("webhook_give_up"),
             command: table.key("command"),
             session_dir: table.key("session_dir"),
             max_memory: table.key("max_memory"),
@@ -159,14 +176,17 @@ impl BotLayer {
         let enabled = self.enabled.value().unwrap_or(true);
         let kind = self.kind.value().unwrap_or(Kind::Native);
         let (native, hosted) = (
-            [
+            vec![
                 ("wa_version", self.wa_version.origin()),
                 ("push_name", self.push_name.origin()),
                 ("prefix", self.prefix.origin()),
                 ("allow", self.allow.origin()),
                 ("commands", self.commands.first()),
+                ("webhook", self.webhook.origin()),
+                ("webhook_secret", self.webhook_secret.origin()),
+                ("webhook_give_up", self.webhook_give_up.origin()),
             ],
-            [
+            vec![
                 ("command", self.command.origin()),
                 ("session_dir", self.session_dir.origin()),
                 ("max_memory", self.max_memory.origin()),
@@ -206,6 +226,17 @@ impl BotLayer {
             reader.refuse(&key, origin, false, format!("{key} {what}"), &help.unwrap_or_default());
         }
         let others = (reader.only_bot && !sqlite).then(|| login_of_others(reader.env())).flatten();
+        if let (Some(origin), Setting::Absent, Kind::Native) =
+            (self.webhook_secret.origin(), &self.webhook, kind)
+        {
+            let key = format!("bots.{name}.webhook_secret");
+            let what = format!("{key} signs nothing: bots.{name} has no webhook");
+            let help = format!("set bots.{name}.webhook too, or leave the secret out");
+            reader.refuse(&key, origin, false, what, &help);
+        }
+        let give_up = self.webhook_give_up.value().map_or(webhook::GIVE_UP, |period| period.0);
+        let secret = self.webhook_secret.value().map(|secret| secret.0);
+        let webhook = self.webhook.value().map(|url| Webhook { url: url.0, secret, give_up });
         let client = match kind {
             Kind::Native => {
                 let prefix = self.prefix.value().map_or_else(|| "!".to_owned(), |text| text.0);
@@ -215,6 +246,7 @@ impl BotLayer {
                     wa_version: self.wa_version.value(),
                     push_name: self.push_name.value().map(|text| text.0),
                     commands: self.commands.resolve(&path, prefix, allow, reader),
+                    webhook,
                 })
             }
             Kind::Hosted => Client::Hosted(HostedBot {
@@ -408,6 +440,11 @@ impl Bot {
                 to.add(section, "wa_version", native.wa_version.map(|version| version.to_string()));
                 to.add(section, "push_name", native.push_name.as_deref());
                 native.commands.list(section, to);
+                let webhook = native.webhook.as_ref();
+                to.add_secret(section, "webhook", webhook.is_some());
+                to.add_secret(section, "webhook_secret", webhook.is_some_and(|hook| hook.secret.is_some()));
+                let give_up = webhook.map_or(webhook::GIVE_UP, |hook| hook.give_up);
+                to.add(section, "webhook_give_up", give_up.to_string());
             }
             Client::Hosted(hosted) => {
                 to.add(section, "command", hosted.command.clone());

@@ -30,6 +30,7 @@ pub mod source;
 pub(crate) mod suggest;
 pub mod values;
 mod web;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ pub use problem::{Place, Problem, Problems};
 pub use source::Source;
 pub use values::{Period, Secret, Size};
 pub use web::Web;
+pub use webhook::Webhook;
 
 use document::Document;
 use reader::Reader;
@@ -227,6 +229,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         platform,
         folder: PathBuf::new(),
     };
+    webhook::refuse_ourselves(&config, &mut reader);
     let Reader { mut problems, sources, .. } = reader;
     add_syntax(document, &syntax, &mut problems);
     problems.sort_by_key(|problem| problem.position().unwrap_or((usize::MAX, 0)));

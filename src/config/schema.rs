@@ -275,6 +275,9 @@ mod tests {
                     env.entry(format!("BLACKSKY_BOTS_MAIN_{key}")).or_insert_with(|| value.to_owned());
                 }
             }
+            if path == "bots.main.webhook_secret" {
+                env.insert("BLACKSKY_BOTS_MAIN_WEBHOOK".to_owned(), "https://example.com".to_owned());
+            }
             let loaded = Config::parse(Path::new("blacksky.toml"), Vec::new(), &env)
                 .unwrap_or_else(|problems| panic!("{variable}: {problems}"));
             assert!(loaded.warnings.is_empty(), "{variable}: {:?}", loaded.warnings);

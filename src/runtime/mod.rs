@@ -119,7 +119,7 @@ impl Running {
         let stop_now = CancellationToken::new();
         let stops = Stops { asked: bots.stop_token(), now: stop_now.clone() };
         let asked = Asked { handles, requests, errands, jobs };
-        bots.spawn("bots", keep_bots(config, link, board.clone(), asked, stops));
+        bots.spawn("bots", keep_bots(config, link, address.port(), board.clone(), asked, stops));
         Ok(Self { address, board, bots, page, restart, handover_wait, longest_wait, stop_now })
     }
 
@@ -209,7 +209,14 @@ struct Asked {
 }
 
 /// Brings the database up, keeps every bot until stopped, closes the database.
-async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked, stops: Stops) {
+async fn keep_bots(
+    config: Config,
+    link: LinkAddress,
+    own_port: u16,
+    board: Board,
+    asked: Asked,
+    stops: Stops,
+) {
     let Asked { handles, requests, errands, jobs } = asked;
     let Stops { asked: stop, now: stop_now } = stops;
     let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
@@ -281,6 +288,7 @@ async fn keep_bots(config: Config, link: LinkAddress, board: Board, asked: Asked
                     board: board.clone(),
                     requests,
                     link: link.clone(),
+                    own_port,
                     stop: stop.clone(),
                     stop_now: stop_now.clone(),
                 }),

@@ -12,10 +12,12 @@ use crate::link::LinkState;
 mod anti_idle;
 mod hosted;
 mod jobs;
+mod webhook;
 
 pub use anti_idle::{AntiIdleStatus, Ping, TargetStatus};
 pub use hosted::{ChildState, ChildStatus, HostedStatus, RelayStatus, RelayWay, VaultStatus};
 pub use jobs::{JobRunStatus, JobStatus};
+pub use webhook::{WebhookProblem, WebhookStatus};
 
 /// Everything a reader may know about this process at one instant.
 #[derive(Debug, Clone)]
@@ -121,6 +123,9 @@ pub struct BotStatus {
     /// What is known of a hosted bot beside its link; `None` for a native one.
     #[serde(default)]
     pub hosted: Option<HostedStatus>,
+    /// Its webhook; `None` where there is none.
+    #[serde(default)]
+    pub webhook: Option<WebhookStatus>,
     /// While `state` is standby: the dyno that holds the link, and what it says.
     #[serde(skip)]
     pub holder: Option<Holder>,
@@ -264,6 +269,7 @@ impl BotStatus {
             holder: None,
             backup: BackupStatus::default(),
             hosted: None,
+            webhook: None,
         }
     }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::backup::{BackupInfo, GenerationInfo, SessionInfo};
+use super::delivery::{Backlog, DeliveryKey, DeliveryLimits, Thinned};
 use super::dyno::Dyno;
 use super::jobs::{JobEnd, JobKey, JobRun};
 use super::kind::{Kind, Name, Row};
@@ -86,6 +87,41 @@ pub(super) struct InboxRow {
     pub id: Vec<u8>,
     pub at: i64,
     pub value: Vec<u8>,
+}
+
+/// A sealed row of what is owed to the webhook; `at` is when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeliveryRow {
+    pub row: InboxRow,
+    pub attempts: i64,
+}
+
+/// What is owed to webhooks. The first of a chat that is not dead holds up those after it.
+#[async_trait]
+pub(super) trait Deliveries {
+    /// Chats with something owed and when their first message is due, the soonest first.
+    async fn owed_chats(&self, session: &str, limit: u32) -> Result<Vec<(Vec<u8>, i64)>, StoreError>;
+    /// What is owed of a chat, in order.
+    async fn owed_of(&self, session: &str, chat: &[u8], limit: u32) -> Result<Vec<DeliveryRow>, StoreError>;
+    /// Removes a row.
+    async fn delivered(&self, bond: &Bond, key: &DeliveryKey) -> Result<(), StoreError>;
+    /// Counts an attempt; the row is due again at `next`, or dead.
+    async fn not_delivered(
+        &self,
+        bond: &Bond,
+        key: &DeliveryKey,
+        now: i64,
+        next: Option<i64>,
+    ) -> Result<(), StoreError>;
+    /// Makes dead rows as if they had just been written, and says how many.
+    async fn revive_deliveries(&self, bond: &Bond, now: i64) -> Result<u64, StoreError>;
+    async fn thin_deliveries(
+        &self,
+        bond: &Bond,
+        limits: &DeliveryLimits,
+        now: i64,
+    ) -> Result<Thinned, StoreError>;
+    async fn backlog(&self, session: &str) -> Result<Backlog, StoreError>;
 }
 
 /// All rows of a session that a copy takes, still sealed, as they were at one instant.
@@ -178,7 +214,9 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 
 /// A database. Every write returns only once it is durable.
 #[async_trait]
-pub(super) trait Engine: Backups + Copying + Jobs + Publishing + Debug + Send + Sync {
+pub(super) trait Engine:
+    Backups + Copying + Deliveries + Jobs + Publishing + Debug + Send + Sync
+{
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);
@@ -222,8 +260,14 @@ pub(super) trait Engine: Backups + Copying + Jobs + Publishing + Debug + Send + 
     /// Puts a damaged row aside, unless it has changed since it was read.
     async fn set_aside(&self, bond: &Bond, kind: Kind, row: &Row) -> Result<(), StoreError>;
 
-    /// Writes messages that are not there yet and says how many.
-    async fn put_inbox(&self, bond: &Bond, rows: &[InboxRow]) -> Result<u64, StoreError>;
+    /// Writes messages that are not there yet and says how many. With `owed`, which has a sealed body for
+    /// each and the time, the webhook is owed those that are new.
+    async fn put_inbox(
+        &self,
+        bond: &Bond,
+        rows: &[InboxRow],
+        owed: Option<(&[Vec<u8>], i64)>,
+    ) -> Result<u64, StoreError>;
     async fn unhandled(&self, generation: i64, limit: u32) -> Result<Vec<InboxRow>, StoreError>;
     /// Marks a message handled and removes some that were handled long ago.
     async fn mark_handled(

@@ -47,7 +47,14 @@ impl SessionStore {
         if batch.is_empty() {
             return Ok(0);
         }
-        let rows = batch
+        let rows = self.inbox_rows(batch)?;
+        let new = self.noting(self.engine.put_inbox(&self.bond, &rows, None).await)?;
+        Ok(usize::try_from(new).unwrap_or(usize::MAX))
+    }
+
+    /// The sealed rows of a batch.
+    pub(super) fn inbox_rows(&self, batch: &[InboxMessage]) -> Result<Vec<InboxRow>, StoreError> {
+        batch
             .iter()
             .map(|message| {
                 let content = Content { push_name: message.push_name.clone(), text: message.text.clone() };
@@ -64,9 +71,7 @@ impl SessionStore {
                         .map_err(|error| unreadable(&error))?,
                 })
             })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        let new = self.noting(self.engine.put_inbox(&self.bond, &rows).await)?;
-        Ok(usize::try_from(new).unwrap_or(usize::MAX))
+            .collect()
     }
 
     /// Messages not yet handled, oldest first.

@@ -120,6 +120,26 @@ pub(super) const SEALED_PLACES: &[SealedPlace] = &[
         },
     },
     SealedPlace {
+        table: "delivery",
+        value: "value",
+        key: &[
+            ("session", PartKind::Text),
+            ("chat", PartKind::Bytes),
+            ("sender", PartKind::Bytes),
+            ("id", PartKind::Bytes),
+        ],
+        owner: OwnerColumn::Session,
+        except: None,
+        batch: 100,
+        bound: |key| match key {
+            [_, Part::Bytes(chat), Part::Bytes(sender), Part::Bytes(id)] => {
+                let [chat, sender, id] = [chat, sender, id].map(|part| std::str::from_utf8(part).ok());
+                Some((super::delivery::DELIVERY, Name::triple(chat?, sender?, id?)))
+            }
+            _ => None,
+        },
+    },
+    SealedPlace {
         table: "backup",
         value: "value",
         key: &[("session", PartKind::Text), ("taken_at", PartKind::Big)],

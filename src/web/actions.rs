@@ -1,4 +1,4 @@
-//! "Reconnect now", "Show a new QR", "Restart the bot" and "Run now" of a job.
+//! "Reconnect now", "Show a new QR", "Restart the bot", "Try the dead letters again", and "Run now" of a job.
 //!
 //! For a bot whose link another dyno holds, the request travels there and the answer back. An answer that
 //! is not there in time for the first byte follows in the body.
@@ -38,6 +38,11 @@ pub async fn new_qr(shared: State<Arc<Shared>>, name: Path<String>, request: Req
 /// `POST /bots/{name}/restart`.
 pub async fn restart(shared: State<Arc<Shared>>, name: Path<String>, request: Request) -> Response {
     act(&shared, &name, request, Ask::RestartBot).await
+}
+
+/// `POST /bots/{name}/webhook`: its dead letters are posted again.
+pub async fn retry_webhook(shared: State<Arc<Shared>>, name: Path<String>, request: Request) -> Response {
+    act(&shared, &name, request, Ask::RetryWebhook).await
 }
 
 /// `POST /jobs/{name}/run`.
@@ -82,6 +87,11 @@ async fn act(shared: &Shared, name: &str, request: Request, ask: Ask) -> Respons
     let is_hosted = |bot: &BotStatus| bot.shown().hosted.is_some();
     if ask == Ask::RestartBot && !shared.snapshot.borrow().bots.get(name).is_some_and(is_hosted) {
         return (StatusCode::CONFLICT, "There is no program to restart: this bot is not a hosted one.\n")
+            .into_response();
+    }
+    let has_webhook = |bot: &BotStatus| bot.shown().webhook.is_some();
+    if ask == Ask::RetryWebhook && !shared.snapshot.borrow().bots.get(name).is_some_and(has_webhook) {
+        return (StatusCode::CONFLICT, "There is nothing to post again: this bot has no webhook.\n")
             .into_response();
     }
     let elsewhere = {

@@ -332,6 +332,10 @@ struct BotCard<'a> {
     place: Option<String>,
     /// Of a hosted bot.
     hosted: Option<HostedCard<'a>>,
+    /// Why the webhook did not take the last post.
+    webhook_problem: Option<(&'a str, Moment)>,
+    /// What the button for its dead letters says, for admins.
+    webhook_again: Option<String>,
     bot: &'a BotStatus,
 }
 
@@ -364,6 +368,9 @@ impl<'a> BotCard<'a> {
         let bot = bot.shown();
         let words = hosted::words(bot).unwrap_or_else(|| words(bot.state));
         let hosted = HostedCard::of(name, own, bot, paths, admin, now);
+        let webhook = bot.webhook.as_ref();
+        let problem = webhook.and_then(|webhook| webhook.problem.as_ref());
+        let dead = webhook.map_or(0, |webhook| webhook.dead);
         Self {
             name,
             code: bot.state.name(),
@@ -389,6 +396,11 @@ impl<'a> BotCard<'a> {
             },
             place,
             hosted,
+            webhook_problem: problem.map(|problem| (problem.text.as_str(), Moment::past(problem.at, now))),
+            webhook_again: (admin && dead > 0).then(|| match dead {
+                1 => "Try the dead letter again".to_owned(),
+                dead => format!("Try {} dead letters again", grouped(&dead)),
+            }),
             backup: bot.backup.last.as_ref().map(|last| (last, Moment::past(last.taken_at, now))),
             bot,
         }

@@ -9,7 +9,7 @@ use super::hosted;
 use crate::link::LinkState;
 use crate::runtime::status::{
     AntiIdleStatus, BotStatus, DatabaseStatus, Disconnect, HostedStatus, JobStatus, LastBackup, Memory, Role,
-    SealingStatus, Snapshot, WarningKind,
+    SealingStatus, Snapshot, WarningKind, WebhookStatus,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -84,6 +84,8 @@ pub struct BotReport {
     pub backup_problem: Option<String>,
     /// Program, session and WebSocket of a hosted bot; `null` for a native one.
     pub hosted: Option<HostedStatus>,
+    /// Webhook of a native bot; `null` where there is none.
+    pub webhook: Option<WebhookStatus>,
 }
 
 /// One warning of a [`BotReport`].
@@ -179,6 +181,7 @@ fn bot_report(bot: &BotStatus, own: Option<&str>, now: DateTime<Utc>) -> BotRepo
         last_backup: bot.backup.last.clone(),
         backup_problem: bot.backup.problem.clone(),
         hosted: bot.hosted.as_ref().map(hosted::public),
+        webhook: bot.webhook.clone(),
     }
 }
 

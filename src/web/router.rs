@@ -98,6 +98,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         .route(&paths.below("bots/{name}/reconnect"), post(actions::reconnect))
         .route(&paths.below("bots/{name}/qr"), post(actions::new_qr))
         .route(&paths.below("bots/{name}/restart"), post(actions::restart))
+        .route(&paths.below("bots/{name}/webhook"), post(actions::retry_webhook))
         .route(&paths.below("jobs/{name}/run"), post(actions::run_job));
     if let Some(path) = paths.without_slash() {
         let base = paths.base.clone();

@@ -104,3 +104,7 @@ mod web_browser;
 #[cfg(feature = "simulator")]
 mod web_proxy;
 mod web_socket;
+#[cfg(feature = "simulator")]
+mod webhook;
+#[cfg(feature = "simulator")]
+mod webhook_kills;

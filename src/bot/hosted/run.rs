@@ -86,6 +86,7 @@ pub async fn watch(
             }
             Some(request) = requests.recv() => match request {
                 Request::ReconnectNow => stage.reconnect(),
+                Request::RetryWebhook => {}
                 Request::RestartBot => break End::Restart("it was asked for"),
                 // The bot shows its codes by itself; one that has given up needs a new start.
                 Request::ShowNewQr => break End::Restart("a new QR code was asked for"),

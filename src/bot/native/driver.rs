@@ -15,6 +15,7 @@ use super::gate::{Ailing, Trouble};
 use super::live::{Happening, Live, Parts};
 use super::told::{Looping, Told};
 use super::version::Versions;
+use super::webhook::{Bell, Webhook};
 use crate::bot::handle::Request;
 use crate::config::WaVersion;
 use crate::link::http::Http;
@@ -25,7 +26,7 @@ use crate::link::{LinkState, Parked, advice};
 use crate::runtime::backups::Held;
 use crate::runtime::clock;
 use crate::runtime::status::WarningKind;
-use crate::store::{Kept, Notices, SessionStore, StoreError};
+use crate::store::{Kept, Lease, Notices, SessionStore, StoreError};
 
 /// The database answers within this or counts as down.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(5);
@@ -42,6 +43,7 @@ struct Epoch {
     session: SessionStore,
     live: Option<Live>,
     _backed_up: Held,
+    _webhook: Option<AbortOnDropHandle<()>>,
 }
 
 /// Something that woke the driver.
@@ -63,6 +65,7 @@ pub struct Driver {
     native: Native,
     notices: Notices,
     ears: Ears,
+    bell: Bell,
     _listening: AbortOnDropHandle<()>,
     http: Http,
     versions: Versions,
@@ -87,6 +90,7 @@ impl Driver {
         let listening = tokio::spawn(ears.clone().watch(native.name.clone(), native.board.clone()));
         Self {
             ears,
+            bell: Bell::default(),
             _listening: AbortOnDropHandle::new(listening),
             // Before the lease is asked for, so that no release is missed.
             notices: native.store.notices(),
@@ -205,6 +209,10 @@ impl Driver {
             Wake::Request(Some(Request::RestartBot)) => {
                 tracing::info!(bot = %self.native.name, "restarting the bot: it was asked for");
                 Some(Event::Restart)
+            }
+            Wake::Request(Some(Request::RetryWebhook)) => {
+                self.bell.try_again();
+                None
             }
             Wake::Request(None) => {
                 self.unasked = true;
@@ -410,7 +418,8 @@ impl Driver {
                 tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
                 let session = self.native.store.session(&kept.lease);
                 let _backed_up = self.native.backups.hold(&bot, &kept.lease);
-                self.epoch = Some(Epoch { kept, session, live: None, _backed_up });
+                let _webhook = self.begin_webhook(&kept.lease);
+                self.epoch = Some(Epoch { kept, session, live: None, _backed_up, _webhook });
                 (self.told.problem, self.told.holder) = (None, None);
                 Event::Acquired
             }
@@ -434,6 +443,15 @@ impl Driver {
                 Event::DatabaseDown
             }
         }
+    }
+
+    /// Starts to post what is owed, for as long as the lease is kept; the link is not needed for it.
+    fn begin_webhook(&self, lease: &Lease) -> Option<AbortOnDropHandle<()>> {
+        let native = &self.native;
+        let held = (native.store.clone(), lease.clone());
+        let (config, board, bell) = (native.bot.webhook.as_ref()?, native.board.clone(), self.bell.clone());
+        let webhook = Webhook::new(&native.name, config, native.own_port, held, board, bell)?;
+        Some(AbortOnDropHandle::new(tokio::spawn(webhook.run())))
     }
 
     /// Asks whether the lease is still ours, without waiting for the next renewal.
@@ -483,6 +501,7 @@ impl Driver {
                     board: &self.native.board,
                     session: epoch.session.clone(),
                     ears: &self.ears,
+                    bell: &self.bell,
                     version,
                     began: self.began,
                 });

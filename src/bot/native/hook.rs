@@ -11,6 +11,8 @@ use whatsapp_rust::{Client, InboundDurabilityHook};
 
 use super::ears::Ears;
 use super::gate::Valve;
+use super::webhook::{self, Bell};
+use crate::runtime::clock;
 use crate::runtime::status::Board;
 use crate::store::{InboxMessage, SessionStore};
 
@@ -28,6 +30,8 @@ pub struct Hook {
     pub name: String,
     /// Told that they could be read.
     pub ears: Ears,
+    /// Told what is owed to the webhook; `None` when there is none.
+    pub webhook: Option<Bell>,
 }
 
 #[async_trait]
@@ -36,11 +40,27 @@ impl InboundDurabilityHook for Hook {
         for message in batch {
             self.ears.heard(&message.info);
         }
-        let rows: Vec<InboxMessage> = batch.iter().filter_map(row).collect();
+        let mut bodies = Vec::new();
+        let rows = batch.iter().filter_map(|inbound| {
+            let row = row(inbound)?;
+            if self.webhook.is_some() {
+                bodies.push(webhook::body(&self.name, &row, inbound));
+            }
+            Some(row)
+        });
+        let rows: Vec<InboxMessage> = rows.collect();
         if rows.is_empty() {
             return Ok(());
         }
-        let new = self.valve.call(|| self.session.put_inbox(&rows)).await?;
+        let new = match &self.webhook {
+            None => self.valve.call(|| self.session.put_inbox(&rows)).await?,
+            Some(bell) => {
+                let now = clock::now();
+                let new = self.valve.call(|| self.session.put_inbox_owing(&rows, &bodies, now)).await?;
+                bell.arrived();
+                new
+            }
+        };
         self.board.bot(&self.name, |bot| bot.messages_in += new as u64);
         self.arrived.notify_one();
         Ok(())

@@ -22,6 +22,7 @@ use super::gate::{Ailing, Gate, Trouble, Valve};
 use super::hook::Hook;
 use super::inbox::{Confirmations, Inbox};
 use super::late;
+use super::webhook::Bell;
 use crate::config::{self, Heartbeat, WaVersion};
 use crate::link::LinkAddress;
 use crate::link::http::Http;
@@ -50,6 +51,8 @@ pub struct Parts<'a> {
     pub http: &'a Http,
     pub board: &'a Board,
     pub ears: &'a Ears,
+    /// Wakes the webhook.
+    pub bell: &'a Bell,
     pub session: SessionStore,
     pub version: WaVersion,
     pub began: Instant,
@@ -158,6 +161,7 @@ impl Live {
                 board: parts.board.clone(),
                 name: parts.name.to_owned(),
                 ears: parts.ears.clone(),
+                webhook: parts.bot.webhook.is_some().then(|| parts.bell.clone()),
             })
             .build()
             .await?

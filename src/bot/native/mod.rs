@@ -29,6 +29,7 @@ mod live;
 mod simulated;
 mod told;
 mod version;
+mod webhook;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,8 @@ pub struct Native {
     pub requests: mpsc::Receiver<Request>,
     /// Where to dial.
     pub link: LinkAddress,
+    /// Where our own page listens: no webhook may lead there.
+    pub own_port: u16,
     /// Ends it: an open link is handed over first.
     pub stop: CancellationToken,
     /// Ends it without waiting for a successor.

@@ -7,6 +7,7 @@
 mod backup;
 mod connections;
 mod copy;
+mod delivery;
 mod dyno;
 mod jobs;
 mod lease;
@@ -289,8 +290,16 @@ impl Engine for Postgres {
         self.rows_set_aside(bond, kind, row).await
     }
 
-    async fn put_inbox(&self, bond: &Bond, rows: &[InboxRow]) -> Result<u64, StoreError> {
-        self.inbox_put(bond, rows).await
+    async fn put_inbox(
+        &self,
+        bond: &Bond,
+        rows: &[InboxRow],
+        owed: Option<(&[Vec<u8>], i64)>,
+    ) -> Result<u64, StoreError> {
+        match owed {
+            Some((bodies, now)) => self.delivery_put(bond, rows, bodies, now).await,
+            None => self.inbox_put(bond, rows).await,
+        }
     }
 
     async fn unhandled(&self, generation: i64, limit: u32) -> Result<Vec<InboxRow>, StoreError> {

@@ -50,6 +50,7 @@ async fn two_migrations_at_once_are_safe(bench: &Bench) {
         "backup",
         "imported",
         "job_run",
+        "delivery",
         "migration",
     ] {
         bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;

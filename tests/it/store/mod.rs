@@ -5,6 +5,7 @@ mod backend;
 mod command;
 mod contract;
 mod copy;
+mod deliveries;
 mod dynos;
 mod keeper;
 mod notices;

@@ -5,6 +5,7 @@ pub mod dyno;
 pub mod eventually;
 pub mod http;
 pub mod linked;
+pub mod listener;
 pub mod native;
 pub mod node;
 pub mod pgbouncer;

@@ -131,6 +131,7 @@ impl NativeBot {
             bot: config::NativeBot {
                 wa_version: None,
                 push_name: None,
+                webhook: None,
                 commands: Commands {
                     prefix: "!".to_owned(),
                     allow: vec![],
@@ -150,6 +151,7 @@ impl NativeBot {
             board: board.clone(),
             requests,
             link: LinkAddress::decide(Some(server.url().parse().expect("a URL"))).expect("loopback"),
+            own_port: 0,
             stop: stop.clone(),
             stop_now: CancellationToken::new(),
         };
