@@ -232,7 +232,8 @@ impl BotLayer {
             let key = format!("bots.{name}.webhook_secret");
             let what = format!("{key} signs nothing: bots.{name} has no webhook");
             let help = format!("set bots.{name}.webhook too, or leave the secret out");
-            reader.refuse(&key, origin, false, what, &help);
+            let place = reader.place(origin, false);
+            reader.push(Problem::warning(place, key, what, Some(help)));
         }
         let give_up = self.webhook_give_up.value().map_or(webhook::GIVE_UP, |period| period.0);
         let secret = self.webhook_secret.value().map(|secret| secret.0);
