@@ -115,15 +115,15 @@ async fn tell(mut config: Config) -> anyhow::Result<Exit> {
 
 /// The demo touches neither the user's session nor a port that may be taken.
 fn prepare(config: &mut Config, folder: &std::path::Path) {
-    let reply = Reply { text: "pong {args}".into(), allow: None };
+    let reply = Reply { text: "pong {args}".into(), ..Reply::default() };
     let bot = Bot {
         session: format!("demo-{:08x}", rand::random::<u32>()),
         enabled: true,
         client: Client::Native(NativeBot {
             commands: Commands {
                 prefix: "!".into(),
-                allow: Vec::new(),
                 replies: BTreeMap::from([("ping".into(), reply)]),
+                ..Commands::default()
             },
             ..NativeBot::default()
         }),

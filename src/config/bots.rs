@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 
-use super::commands::{Commands, CommandsLayer, numbers};
+use super::commands::{Commands, CommandsLayer, Common, numbers};
 use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
@@ -13,6 +13,7 @@ use super::suggest;
 use super::values::choice::choice;
 use super::values::form::{BotName, Contact, SessionPath};
 use super::values::list::List;
+use super::values::number::Whole;
 use super::values::period::PeriodIn;
 use super::values::session::blob::Blob;
 use super::values::session::{self, SessionId};
@@ -88,7 +89,8 @@ choice! {
         "required": ["command"],
         "properties": {
             "wa_version": false, "push_name": false, "prefix": false, "allow": false, "commands": false,
-            "webhook": false, "webhook_secret": false, "webhook_give_up": false,
+            "webhook": false, "webhook_secret": false, "webhook_give_up": false, "owners": false, "help": false,
+            "per_minute": false,
         },
     },
     "else" = {
@@ -116,7 +118,15 @@ pub(super) struct BotLayer {
     /// Who may use the commands: phone numbers with country code, or chat ids (`…@g.us`). Empty
     /// means everybody.
     allow: Setting<List<Contact>>,
-    /// Trigger and reply. The trigger is the first word of a message, without the prefix.
+    /// Who may use the commands with `owners_only`: phone numbers with country code, or chat ids.
+    owners: Setting<List<Contact>>,
+    /// The trigger `help` answers with the commands that its sender may use, unless there is a command of that
+    /// name. Not set: only with a prefix.
+    help: Setting<bool>,
+    /// Most answers of commands a minute in one chat; more messages get none.
+    per_minute: Setting<Whole<1, 600>>,
+    /// Trigger and reply. The trigger is the first word of a message, without the prefix; docs/commands.md has all
+    /// that a command can do.
     commands: CommandsLayer,
     /// Address that each inbound message is posted to as JSON, at least once and in order within a chat. It may
     /// be on this machine, but not blacksky's own port.
@@ -151,6 +161,9 @@ impl BotLayer {
             push_name: table.key("push_name"),
             prefix: table.key("prefix"),
             allow: table.key("allow"),
+            owners: table.key("owners"),
+            help: table.key("help"),
+            per_minute: table.key("per_minute"),
             commands: CommandsLayer::read(&mut table),
             webhook: table.key("webhook"),
             webhook_secret: table.key("webhook_secret"),
@@ -181,6 +194,9 @@ impl BotLayer {
                 ("push_name", self.push_name.origin()),
                 ("prefix", self.prefix.origin()),
                 ("allow", self.allow.origin()),
+                ("owners", self.owners.origin()),
+                ("help", self.help.origin()),
+                ("per_minute", self.per_minute.origin()),
                 ("commands", self.commands.first()),
                 ("webhook", self.webhook.origin()),
                 ("webhook_secret", self.webhook_secret.origin()),
@@ -241,12 +257,18 @@ impl BotLayer {
         let client = match kind {
             Kind::Native => {
                 let prefix = self.prefix.value().map_or_else(|| "!".to_owned(), |text| text.0);
-                let allow = self.allow.value().map_or_else(Vec::new, numbers);
+                let common = Common {
+                    prefix,
+                    allow: self.allow.value().map_or_else(Vec::new, numbers),
+                    owners: self.owners.value().map_or_else(Vec::new, numbers),
+                    help: self.help.value(),
+                    per_minute: self.per_minute.value().map(|most| most.0),
+                };
                 let path = format!("bots.{name}.commands");
                 Client::Native(NativeBot {
                     wa_version: self.wa_version.value(),
                     push_name: self.push_name.value().map(|text| text.0),
-                    commands: self.commands.resolve(&path, prefix, allow, reader),
+                    commands: self.commands.resolve(&path, common, reader),
                     webhook,
                 })
             }

@@ -3,53 +3,122 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use regex::{Regex, RegexBuilder};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::listing::Listing;
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use super::reader::{Origin, Reader, Setting, Table};
 use super::suggest;
-use super::values::form::{Contact, Trigger};
+use super::values::choice::choice;
+use super::values::form::{Contact, Emoji, Trigger};
 use super::values::list::List;
+use super::values::number::Whole;
+use super::values::period::PeriodIn;
 use super::values::template::{self, Template};
-use super::values::{Value as _, kind_of};
+use super::values::text::Text;
+use super::values::{Period, Value as _, kind_of};
 
-/// Trigger → reply.
+/// The commands of a bot.
 #[derive(Debug, Clone, Default)]
 pub struct Commands {
     /// In front of every trigger, e.g. "!"; may be empty.
     pub prefix: String,
     /// Who may use the commands: phone numbers (digits only) or chat ids; empty means everybody.
     pub allow: Vec<String>,
+    /// Who may use what only owners may.
+    pub owners: Vec<String>,
+    /// The trigger `help` lists the commands.
+    pub help: bool,
+    /// Most answers a minute in one chat.
+    pub per_minute: Option<u32>,
     /// By trigger, without the prefix.
     pub replies: BTreeMap<String, Reply>,
 }
 
 /// What a trigger answers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// With `{uptime}`, `{sender}`, `{args}` filled in; see [`Reply::fill`].
+    /// With `{uptime}`, `{sender}`, `{args}` and captures filled in; empty when nothing is said.
     pub text: String,
     /// Narrows the bot's allow-list for this trigger; `None` means the bot's own.
     pub allow: Option<Vec<String>>,
+    /// Which messages it is for.
+    pub matching: Match,
+    /// The emoji that the message gets.
+    pub react: Option<String>,
+    /// What writes the reply.
+    pub run: Option<Program>,
+    /// Most uses a minute in one chat.
+    pub per_minute: Option<u32>,
+    /// Only the bot's owners may use it.
+    pub owners_only: bool,
+    /// Where it may be used.
+    pub place: Where,
+    /// What help says of it.
+    pub description: Option<String>,
 }
 
-impl Reply {
-    /// The text with `{uptime}`, `{sender}` and `{args}` filled in and `{{`, `}}` made braces.
-    pub fn fill(&self, uptime: &str, sender: &str, args: &str) -> String {
-        template::fill(&self.text, |name| match name {
-            "uptime" => Some(uptime.into()),
-            "sender" => Some(sender.into()),
-            "args" => Some(args.into()),
-            _ => None,
-        })
+/// Which messages a command is for.
+#[derive(Debug, Clone, Default)]
+pub enum Match {
+    /// The bot's prefix and the trigger are the first word.
+    #[default]
+    Word,
+    /// The whole text is this.
+    Exact(String),
+    /// The text begins with this.
+    Prefix(String),
+    /// This is found in the text.
+    Regex(Regex),
+}
+
+/// A program that writes a reply.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program and its arguments; no shell is involved.
+    pub command: Vec<String>,
+    /// It is ended when it takes longer.
+    pub timeout: Period,
+}
+
+choice! {
+    /// How the pattern of a command is compared.
+    enum MatchKind { Word = "word", Exact = "exact", Prefix = "prefix", Regex = "regex" }
+}
+
+choice! {
+    /// Where a command may be used.
+    #[derive(Default)]
+    pub enum Where {
+        /// In every chat.
+        #[default]
+        Anywhere = "anywhere",
+        /// Where nobody else reads.
+        Private = "private",
+        /// In groups.
+        Groups = "groups",
     }
 }
+
+/// Memory that a compiled expression may take.
+const REGEX_SIZE: usize = 1 << 20;
 
 /// Phone numbers without "+", so that they compare with what WhatsApp sends.
 pub(super) fn numbers<const MIN: usize>(list: List<Contact, MIN>) -> Vec<String> {
     list.0.into_iter().map(|contact| contact.0.trim_start_matches('+').to_owned()).collect()
+}
+
+/// What the bot's section says about all of its commands.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub prefix: String,
+    pub allow: Vec<String>,
+    pub owners: Vec<String>,
+    /// Not set: with a prefix.
+    pub help: Option<bool>,
+    pub per_minute: Option<u32>,
 }
 
 /// Replies by trigger, with the place of the trigger.
@@ -60,6 +129,110 @@ pub(super) struct CommandsLayer(BTreeMap<String, (Origin, ReplyLayer)>);
 struct ReplyLayer {
     reply: Setting<Template>,
     allow: Setting<List<Contact, 1>>,
+    matching: Setting<MatchKind>,
+    pattern: Setting<Text<1, 500>>,
+    react: Setting<Emoji>,
+    run: Setting<List<Text<1, 4096>, 1>>,
+    timeout: Setting<PeriodIn<1_000, 60_000>>,
+    per_minute: Setting<Whole<1, 600>>,
+    owners_only: Setting<bool>,
+    place: Setting<Where>,
+    description: Setting<Text<1, 200>>,
+}
+
+impl ReplyLayer {
+    fn read(table: &mut Table<'_, '_>) -> Self {
+        Self {
+            reply: table.key("reply"),
+            allow: table.key("allow"),
+            matching: table.key("match"),
+            pattern: table.key("pattern"),
+            react: table.key("react"),
+            run: table.key("run"),
+            timeout: table.key("timeout"),
+            per_minute: table.key("per_minute"),
+            owners_only: table.key("owners_only"),
+            place: table.key("in"),
+            description: table.key("description"),
+        }
+    }
+
+    fn resolve(self, path: &str, trigger: &str, reader: &mut Reader<'_>) -> Option<Reply> {
+        if let (Some(origin), Some(_)) = (self.run.origin(), self.reply.origin()) {
+            let what = format!("{path} has both reply and run: the reply is what the program writes");
+            reader.refuse(&format!("{path}.run"), origin, false, what, "keep one of the two");
+        }
+        let kind = self.matching.value().unwrap_or(MatchKind::Word);
+        let key = format!("{path}.pattern");
+        let origin = self.pattern.origin().cloned();
+        if let (MatchKind::Word, Some(origin)) = (kind, &origin) {
+            let what = format!("{key} is not for match = \"word\", which compares the trigger");
+            reader.refuse(
+                &key,
+                origin,
+                false,
+                what,
+                "write match = \"exact\", \"prefix\" or \"regex\" beside it",
+            );
+        }
+        let pattern = self.pattern.value().map_or_else(|| trigger.to_owned(), |text| text.0);
+        let matching = match kind {
+            MatchKind::Word => Match::Word,
+            MatchKind::Exact => Match::Exact(pattern),
+            MatchKind::Prefix => Match::Prefix(pattern),
+            MatchKind::Regex => match expression(&pattern) {
+                Ok(regex) => Match::Regex(regex),
+                Err(problem) => {
+                    let what = format!("{key} is not a regular expression: {problem}");
+                    let help = "see https://docs.rs/regex/latest/regex/#syntax; write it between single quotes, so \
+                                that TOML leaves backslashes alone";
+                    match &origin {
+                        Some(origin) => reader.refuse(&key, origin, false, what, help),
+                        None => reader.push(Problem::error(Place::File, &key, what, Some(help.to_owned()))),
+                    }
+                    return None;
+                }
+            },
+        };
+        let groups = match &matching {
+            Match::Regex(regex) => regex.captures_len() - 1,
+            Match::Word | Match::Exact(_) | Match::Prefix(_) => 0,
+        };
+        let origin = self.reply.origin().cloned();
+        let text = self.reply.value().map(|text| text.0).unwrap_or_default();
+        if let (Some(wanted), Some(origin)) = (template::highest_capture(&text), &origin)
+            && wanted > groups
+        {
+            let what = format!("{path}.reply names {{{wanted}}}, and the pattern captures {groups}");
+            let help = "{1} is what the first pair of parentheses of a match = \"regex\" found";
+            reader.refuse(&format!("{path}.reply"), origin, false, what, help);
+        }
+        let timeout = self.timeout.value().map_or(Period::seconds(10), |period| period.0);
+        let words = |list: List<Text<1, 4096>, 1>| list.0.into_iter().map(|text| text.0).collect();
+        Some(Reply {
+            text,
+            allow: self.allow.value().map(numbers),
+            matching,
+            react: self.react.value().map(|emoji| emoji.0),
+            run: self.run.value().map(|command| Program { command: words(command), timeout }),
+            per_minute: self.per_minute.value().map(|most| most.0),
+            owners_only: self.owners_only.value().unwrap_or(false),
+            place: self.place.value().unwrap_or_default(),
+            description: self.description.value().map(|text| text.0),
+        })
+    }
+}
+
+/// Compiles an expression that ignores case; its work and its memory have limits whatever it is.
+fn expression(pattern: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(pattern).case_insensitive(true).size_limit(REGEX_SIZE).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+        // The last line says what; those before draw it.
+        other => {
+            other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        }
+    })
 }
 
 impl CommandsLayer {
@@ -81,13 +254,16 @@ impl CommandsLayer {
             let path = format!("{path}.{}", suggest::showable(trigger));
             let layer = match value.get_ref() {
                 DeValue::String(_) => {
-                    ReplyLayer { reply: reader.file_value(&path, value), allow: Setting::Absent }
+                    ReplyLayer { reply: reader.file_value(&path, value), ..ReplyLayer::default() }
                 }
                 DeValue::Table(_) => {
                     let mut table = reader.open(path.clone(), Some((key.clone(), value)), false);
-                    let layer = ReplyLayer { reply: table.key("reply"), allow: table.key("allow") };
+                    let layer = ReplyLayer::read(&mut table);
                     table.finish();
-                    if matches!(layer.reply, Setting::Absent) {
+                    let nothing = matches!(layer.reply, Setting::Absent)
+                        && matches!(layer.run, Setting::Absent)
+                        && matches!(layer.react, Setting::Absent);
+                    if nothing {
                         let place = reader.key_place(&key);
                         let help = format!("{trigger} = {{ reply = \"…\" }}");
                         let what = format!("{path} has no key \"reply\"");
@@ -115,27 +291,33 @@ impl CommandsLayer {
         self.0.values().map(|(origin, _)| origin).next()
     }
 
-    pub(super) fn resolve(
-        self,
-        path: &str,
-        prefix: String,
-        allow: Vec<String>,
-        reader: &mut Reader<'_>,
-    ) -> Commands {
+    pub(super) fn resolve(self, path: &str, common: Common, reader: &mut Reader<'_>) -> Commands {
+        let Common { prefix, allow, owners, help, per_minute } = common;
         let mut replies = BTreeMap::new();
         for (trigger, (origin, layer)) in self.0 {
-            if !prefix.is_empty() && trigger.starts_with(&prefix) {
+            let of_word = matches!(layer.matching, Setting::Absent | Setting::Found(MatchKind::Word, _));
+            if of_word && !prefix.is_empty() && trigger.starts_with(&prefix) {
                 let place = reader.place(&origin, true);
                 let what = format!("{path}: the trigger begins with the prefix \"{prefix}\"");
                 let help =
                     format!("people would have to write \"{prefix}{trigger}\"; leave the prefix out here");
                 reader.push(Problem::warning(place, path, what, Some(help)));
             }
-            if let Some(text) = layer.reply.value() {
-                replies.insert(trigger, Reply { text: text.0, allow: layer.allow.value().map(numbers) });
+            let path = format!("{path}.{}", suggest::showable(&trigger));
+            if let Some(reply) = layer.resolve(&path, &trigger, reader) {
+                replies.insert(trigger, reply);
             }
         }
-        Commands { prefix, allow, replies }
+        if owners.is_empty()
+            && let Some(trigger) =
+                replies.iter().find(|(_, reply)| reply.owners_only).map(|(trigger, _)| trigger)
+        {
+            let what =
+                format!("{path}.{trigger} is for owners only, and the bot has none: nobody can use it");
+            let help = "write owners = [\"+49…\"] in the bot's section".to_owned();
+            reader.push(Problem::warning(Place::File, path, what, Some(help)));
+        }
+        Commands { help: help.unwrap_or(!prefix.is_empty()), prefix, allow, owners, per_minute, replies }
     }
 }
 
@@ -143,12 +325,47 @@ impl Commands {
     pub(super) fn list(&self, section: &str, to: &mut Listing) {
         to.add(section, "prefix", self.prefix.as_str());
         to.add(section, "allow", self.allow.clone());
+        to.add(section, "owners", self.owners.clone());
+        to.add(section, "help", self.help);
+        to.add(section, "per_minute", self.per_minute);
         for (trigger, reply) in &self.replies {
-            let value = match &reply.allow {
-                None => serde_json::Value::from(reply.text.as_str()),
-                Some(allow) => serde_json::json!({ "reply": reply.text, "allow": allow }),
-            };
-            to.add(section, &format!("commands.{trigger}"), value);
+            to.add(section, &format!("commands.{trigger}"), reply.shown());
+        }
+    }
+}
+
+impl Reply {
+    /// The text with its variables filled in; those that `value` does not know stay.
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {
+        template::fill(&self.text, value)
+    }
+
+    /// As the file has it; the text alone when there is nothing else.
+    fn shown(&self) -> serde_json::Value {
+        let (kind, pattern) = match &self.matching {
+            Match::Word => (None, None),
+            Match::Exact(text) => (Some("exact"), Some(text.as_str())),
+            Match::Prefix(text) => (Some("prefix"), Some(text.as_str())),
+            Match::Regex(regex) => (Some("regex"), Some(regex.as_str())),
+        };
+        let all = serde_json::json!({
+            "match": kind,
+            "pattern": pattern,
+            "reply": Some(self.text.as_str()).filter(|text| !text.is_empty()),
+            "react": self.react,
+            "run": self.run.as_ref().map(|program| &program.command),
+            "timeout": self.run.as_ref().map(|program| program.timeout.to_string()),
+            "allow": self.allow,
+            "owners_only": self.owners_only.then_some(true),
+            "in": (self.place != Where::Anywhere).then_some(self.place.as_str()),
+            "per_minute": self.per_minute,
+            "description": self.description,
+        });
+        let serde_json::Value::Object(mut all) = all else { return all };
+        all.retain(|_, value| !value.is_null());
+        match (all.len(), all.get("reply")) {
+            (1, Some(text)) => text.clone(),
+            _ => all.into(),
         }
     }
 }
@@ -164,16 +381,47 @@ impl JsonSchema for CommandsLayer {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let text = Template::json_schema(generator);
-        let mut reply = text.clone();
-        reply.insert(
-            "description".to_owned(),
-            "Text of the reply; {uptime}, {sender} and {args} are filled in, {{ and }} write braces.".into(),
+        let described = |schema: Schema, words: &str| {
+            let mut schema = schema;
+            schema.insert("description".to_owned(), words.into());
+            schema
+        };
+        let reply = described(
+            text.clone(),
+            "Text of the reply; {uptime}, {sender}, {args} and what a regex captured, {1} to {9}, are filled in, \
+             {{ and }} write braces.",
         );
-        let mut allow = List::<Contact, 1>::json_schema(generator);
-        allow.insert(
-            "description".to_owned(),
-            "Who may use this command, in place of the bot's own list.".into(),
+        let allow = described(
+            List::<Contact, 1>::json_schema(generator),
+            "Who may use this command: it narrows the bot's own list.",
         );
+        let matching = described(
+            MatchKind::json_schema(generator),
+            "`word`: prefix and trigger are the first word. `exact`: the whole text is the pattern. `prefix`: the \
+             text begins with it. `regex`: it is found in the text. Case never matters.",
+        );
+        let pattern = described(
+            Text::<1, 500>::json_schema(generator),
+            "What is compared with the text when `match` is not `word`; the trigger when it is not set.",
+        );
+        let react = described(Emoji::json_schema(generator), "The emoji that the message gets.");
+        let run = described(
+            List::<Text<1, 4096>, 1>::json_schema(generator),
+            "A program and its arguments, started without a shell. It reads the message as JSON; what it writes is \
+             the reply.",
+        );
+        let timeout = described(
+            PeriodIn::<1_000, 60_000>::json_schema(generator),
+            "The program is ended when it takes longer; 10s when it is not set.",
+        );
+        let per_minute = described(
+            Whole::<1, 600>::json_schema(generator),
+            "Most uses a minute in one chat; more are ignored.",
+        );
+        let owners_only =
+            described(bool::json_schema(generator), "Only the `owners` of the bot may use this command.");
+        let place = described(Where::json_schema(generator), "Where it may be used.");
+        let description = described(Text::<1, 200>::json_schema(generator), "What `help` says of it.");
         json_schema!({
             "type": "object",
             "additionalProperties": false,
@@ -184,8 +432,13 @@ impl JsonSchema for CommandsLayer {
                         {
                             "type": "object",
                             "additionalProperties": false,
-                            "required": ["reply"],
-                            "properties": { "reply": reply, "allow": allow },
+                            "anyOf": [{ "required": ["reply"] }, { "required": ["run"] }, { "required": ["react"] }],
+                            "not": { "required": ["reply", "run"] },
+                            "properties": {
+                                "reply": reply, "allow": allow, "match": matching, "pattern": pattern,
+                                "react": react, "run": run, "timeout": timeout, "per_minute": per_minute,
+                                "owners_only": owners_only, "in": place, "description": description,
+                            },
                         },
                     ],
                 },

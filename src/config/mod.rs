@@ -44,7 +44,7 @@ pub use app::App;
 pub use backoff::Backoff;
 pub use backup::{Backup, Keep};
 pub use bots::{Bot, Client, HostedBot, LOGINS_OF_OTHERS, NativeBot, WaVersion};
-pub use commands::{Commands, Reply};
+pub use commands::{Commands, Match, Program, Reply, Where};
 pub use database::{Database, DatabaseLocation, Tls};
 pub use environment::{Environment, NoEnvironment, ProcessEnvironment, inherited};
 pub use heartbeat::Heartbeat;

@@ -311,6 +311,7 @@ mod tests {
             return sample(first);
         }
         match (text("type"), text("pattern")) {
+            (Some("integer"), _) => schema["minimum"].to_string(),
             (Some("array"), _) => schema["items"].as_object().map(sample).expect("items have a schema"),
             (_, Some(pattern)) => SAMPLES
                 .into_iter()

@@ -289,6 +289,7 @@ async fn keep_bots(
                     requests,
                     link: link.clone(),
                     own_port,
+                    folder: folder.clone(),
                     stop: stop.clone(),
                     stop_now: stop_now.clone(),
                 }),

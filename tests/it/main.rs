@@ -22,6 +22,8 @@ mod chaos_short;
 #[cfg(feature = "simulator")]
 mod check_heroku;
 #[cfg(feature = "simulator")]
+mod commands;
+#[cfg(feature = "simulator")]
 mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;

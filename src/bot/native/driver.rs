@@ -502,6 +502,7 @@ impl Driver {
                     session: epoch.session.clone(),
                     ears: &self.ears,
                     bell: &self.bell,
+                    folder: &self.native.folder,
                     version,
                     began: self.began,
                 });

@@ -5,14 +5,16 @@
 //! which WhatsApp's clients show once.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wacore::proto_helpers::MessageBuilderExt;
+use wacore::proto_helpers::{MessageBuilderExt, build_reaction_message};
 use wacore::types::events::{Event, EventHandler, EventInterest, EventKind};
 use wacore_binary::Jid;
 use waproto::whatsapp as wa;
@@ -20,13 +22,17 @@ use whatsapp_rust::{Client, SendOptions};
 
 use super::barrier::Barrier;
 use super::gate::Valve;
-use crate::bot::commands;
+use super::program;
+use crate::bot::commands::{self, Answer, Uses};
 use crate::config::Commands;
+use crate::runtime::clock;
 use crate::runtime::status::Board;
 use crate::store::{InboxMessage, SessionStore, StoreError};
 
 /// Messages read at once.
 const BATCH: u32 = 50;
+/// Chats that are answered at the same time, so that a slow program holds up its own chat.
+const CHATS: usize = 8;
 /// A send that takes longer, confirmation included, has failed.
 const SEND_DEADLINE: Duration = Duration::from_secs(60);
 /// Attempts to send one reply that fail while the link stays open.
@@ -51,11 +57,15 @@ pub struct Inbox {
     pub arrived: Arc<Notify>,
     /// When the bot began, for `{uptime}`.
     pub began: Instant,
+    /// Where the programs of commands run.
+    pub folder: PathBuf,
+    /// How often commands were used.
+    pub uses: Mutex<Uses>,
 }
 
 impl Inbox {
     /// Works until it may rest or the store fails; the store's trouble is reported by the valve.
-    pub async fn work(mut self, rest: CancellationToken) {
+    pub async fn work(self, rest: CancellationToken) {
         while !rest.is_cancelled() {
             let idle = match self.drain(&rest).await {
                 Ok(handled) => handled == 0,
@@ -77,36 +87,72 @@ impl Inbox {
         }
     }
 
-    /// Handles one batch; gives back how many messages it had.
-    async fn drain(&mut self, rest: &CancellationToken) -> Result<usize, StoreError> {
+    /// Handles one batch, chat by chat; gives back how many messages it had.
+    async fn drain(&self, rest: &CancellationToken) -> Result<usize, StoreError> {
         let batch = self.valve.call(|| self.session.unhandled(BATCH)).await?;
+        let mut chats: Vec<Vec<&InboxMessage>> = Vec::new();
         for message in &batch {
-            if rest.is_cancelled() {
-                break;
+            match chats.iter_mut().find(|chat| chat.first().is_some_and(|first| first.chat == message.chat)) {
+                Some(chat) => chat.push(message),
+                None => chats.push(vec![message]),
             }
-            if let Some(text) = commands::reply(&self.commands, message, self.began.elapsed()) {
-                self.send(message, &text).await;
-            }
-            self.valve
-                .call(|| self.session.mark_handled(&message.chat, &message.sender, &message.id))
-                .await?;
         }
+        stream::iter(chats)
+            .map(Ok)
+            .try_for_each_concurrent(CHATS, async |chat| {
+                for message in chat {
+                    if rest.is_cancelled() {
+                        break;
+                    }
+                    self.handle(message).await?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await?;
         Ok(batch.len())
     }
 
+    async fn handle(&self, message: &InboxMessage) -> Result<(), StoreError> {
+        let answer = {
+            let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            let up = self.began.elapsed();
+            commands::answer(&self.commands, &self.name, message, up, &mut uses, Instant::now())
+        };
+        if let Some(Answer { react, say, run }) = answer {
+            if let Some(emoji) = react {
+                self.send(message, reply_id(message, "react"), reaction(message, emoji)).await;
+            }
+            let said = match run {
+                None => say,
+                Some((command, timeout, input)) => {
+                    let written = program::run(command, &self.folder, timeout, &input).await;
+                    written.unwrap_or_else(|problem| {
+                        let program = command.first().map_or("", String::as_str);
+                        tracing::error!(bot = %self.name, program, "the program of a command gave no reply: {problem}");
+                        None
+                    })
+                }
+            };
+            if let Some(text) = said {
+                self.send(message, reply_id(message, ""), wa::Message::text(text)).await;
+            }
+        }
+        self.valve.call(|| self.session.mark_handled(&message.chat, &message.sender, &message.id)).await
+    }
+
     /// Sends a reply and waits until WhatsApp has it, however often the link falls meanwhile.
-    async fn send(&mut self, message: &InboxMessage, text: &str) {
+    async fn send(&self, message: &InboxMessage, id: String, content: wa::Message) {
         let Ok(chat) = message.chat.parse::<Jid>() else {
             tracing::warn!(bot = %self.name, "a message has no address to answer to");
             return;
         };
         let mut attempt = 1;
         while attempt <= ATTEMPTS {
-            if self.open.wait_for(|open| *open).await.is_err() {
+            let mut open = self.open.clone();
+            if open.wait_for(|open| *open).await.is_err() {
                 return std::future::pending().await;
             }
-            let mut open = self.open.clone();
-            let sending = tokio::time::timeout(SEND_DEADLINE, self.send_once(&chat, message, text));
+            let sending = tokio::time::timeout(SEND_DEADLINE, self.send_once(&chat, &id, &content));
             let outcome = tokio::select! {
                 biased;
                 outcome = sending => outcome.unwrap_or(Err("Timeout".to_owned())),
@@ -127,11 +173,10 @@ impl Inbox {
     }
 
     /// One attempt; the kind of the error when it failed, since the error itself names the chat.
-    async fn send_once(&self, chat: &Jid, message: &InboxMessage, text: &str) -> Result<(), String> {
-        let id = reply_id(message);
-        let confirmed = self.confirmations.expect(&id);
-        let options = SendOptions::default().with_message_id(id);
-        let sending = self.client.send_message_with_options(chat.clone(), wa::Message::text(text), options);
+    async fn send_once(&self, chat: &Jid, id: &str, content: &wa::Message) -> Result<(), String> {
+        let confirmed = self.confirmations.expect(id);
+        let options = SendOptions::default().with_message_id(id.to_owned());
+        let sending = self.client.send_message_with_options(chat.clone(), content.clone(), options);
         {
             let _raised = self.barrier.raise(chat.clone());
             sending.await.map_err(|error| variant(&error))?;
@@ -181,9 +226,21 @@ impl EventHandler for Confirmations {
     }
 }
 
-/// The id of the reply to a message: always the same for the same message, in WhatsApp Web's form.
-fn reply_id(message: &InboxMessage) -> String {
+/// The reaction to a message.
+fn reaction(message: &InboxMessage, emoji: &str) -> wa::Message {
+    let key = wa::MessageKey {
+        remote_jid: Some(message.chat.clone()),
+        from_me: Some(false),
+        id: Some(message.id.clone()),
+        participant: message.chat.ends_with("@g.us").then(|| message.sender.clone()),
+    };
+    build_reaction_message(key, emoji, clock::now().timestamp_millis())
+}
+
+/// The id of an answer to a message: always the same for the same message and `part`, in WhatsApp Web's form.
+fn reply_id(message: &InboxMessage, part: &str) -> String {
     let mut hash = Sha256::new();
+    hash.update(part);
     for part in [&message.chat, &message.sender, &message.id] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
@@ -218,10 +275,11 @@ mod tests {
 
     #[test]
     fn a_reply_has_one_id_for_ever() {
-        let id = reply_id(&message("a", "b", "c"));
-        assert_eq!(id, reply_id(&message("a", "b", "c")));
-        assert_ne!(id, reply_id(&message("ab", "", "c")));
-        assert_ne!(id, reply_id(&message("a", "b", "d")));
+        let id = reply_id(&message("a", "b", "c"), "");
+        assert_eq!(id, reply_id(&message("a", "b", "c"), ""));
+        assert_ne!(id, reply_id(&message("ab", "", "c"), ""));
+        assert_ne!(id, reply_id(&message("a", "b", "d"), ""));
+        assert_ne!(id, reply_id(&message("a", "b", "c"), "react"));
         assert!(id.len() == 22 && id.starts_with("3EB0"), "{id}");
     }
 

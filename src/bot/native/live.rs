@@ -1,6 +1,7 @@
 //! A client and all that belongs to it: built for one epoch, ended as a whole.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -51,6 +52,8 @@ pub struct Parts<'a> {
     pub http: &'a Http,
     pub board: &'a Board,
     pub ears: &'a Ears,
+    /// Where the programs of commands run.
+    pub folder: &'a Path,
     /// Wakes the webhook.
     pub bell: &'a Bell,
     pub session: SessionStore,
@@ -187,6 +190,8 @@ impl Live {
             open: is_open,
             arrived,
             began: parts.began,
+            folder: parts.folder.to_owned(),
+            uses: Mutex::default(),
         };
         let (rest, resting) = (CancellationToken::new(), CancellationToken::new());
         let (asked, rested) = (rest.clone(), resting.clone());

@@ -25,11 +25,14 @@ mod hook;
 mod inbox;
 mod late;
 mod live;
+mod program;
 #[cfg(all(test, feature = "simulator"))]
 mod simulated;
 mod told;
 mod version;
 mod webhook;
+
+use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +70,8 @@ pub struct Native {
     pub link: LinkAddress,
     /// Where our own page listens: no webhook may lead there.
     pub own_port: u16,
+    /// Where the programs of its commands run.
+    pub folder: PathBuf,
     /// Ends it: an open link is handed over first.
     pub stop: CancellationToken,
     /// Ends it without waiting for a successor.

@@ -176,6 +176,16 @@ form! {
     sensitive false;
 }
 
+form! {
+    /// What a message is reacted to with.
+    pub struct Emoji;
+    pattern "^[^\\s]{1,16}$";
+    fits |text| (1..=16).contains(&text.chars().count()) && !text.chars().any(is_space);
+    wrong "is not an emoji";
+    help "write one emoji, for example \"👍\"";
+    sensitive false;
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -10,7 +10,21 @@ use crate::config::suggest;
 /// What a reply may name between braces.
 pub const VARIABLES: [&str; 3] = ["uptime", "sender", "args"];
 
-/// A reply: text of 1 to 4096 characters in which `{uptime}`, `{sender}` and `{args}` are filled in;
+/// `{1}` to `{9}`: what an expression captured.
+fn is_capture(name: &str) -> bool {
+    matches!(name.as_bytes(), [b'1'..=b'9'])
+}
+
+/// The highest capture that a template names.
+pub fn highest_capture(template: &str) -> Option<usize> {
+    let of_piece = |piece| match piece {
+        Piece::Variable(name) if is_capture(name) => name.parse().ok(),
+        _ => None,
+    };
+    pieces(template).into_iter().filter_map(of_piece).max()
+}
+
+/// A reply: text of 1 to 4096 characters in which `{uptime}`, `{sender}`, `{args}` and captures are filled in;
 /// `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(pub String);
@@ -79,7 +93,7 @@ impl Template {
     pub const LONGEST: usize = 4096;
 
     /// The form as a regular expression (ECMA 262).
-    pub const PATTERN: &'static str = "^([^{}]|\\{\\{|\\}\\}|\\{(uptime|sender|args)\\})+$";
+    pub const PATTERN: &'static str = "^([^{}]|\\{\\{|\\}\\}|\\{(uptime|sender|args|[1-9])\\})+$";
 }
 
 impl Value for Template {
@@ -96,7 +110,7 @@ impl Value for Template {
         }
         for piece in pieces(text) {
             match piece {
-                Piece::Variable(name) if VARIABLES.contains(&name) => {}
+                Piece::Variable(name) if VARIABLES.contains(&name) || is_capture(name) => {}
                 Piece::Variable(name) => {
                     let known = "the variables are {uptime}, {sender} and {args}; {{ and }} write braces";
                     let help = match suggest::nearest(name, VARIABLES.iter().copied()) {
@@ -161,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pattern_and_check_agree(text in "([{}a]|\\{uptime\\}|\\{args\\}|\n|é){0,9}") {
+        fn pattern_and_check_agree(text in "([{}a]|\\{uptime\\}|\\{args\\}|\\{[0-9]\\}|\n|é){0,9}") {
             crate::config::values::form::tests::agree::<Template>(&text);
         }
     }

@@ -124,7 +124,7 @@ impl NativeBot {
         let keeper = Keeper::new(store.clone(), Owner(setup.owner.to_owned()), setup.lease);
         let (handle, requests) = BotHandle::new();
         let stop = CancellationToken::new();
-        let reply = |text: &str| Reply { text: text.to_owned(), allow: None };
+        let reply = |text: &str| Reply { text: text.to_owned(), ..Reply::default() };
         let native = Native {
             name: NAME.to_owned(),
             session: "session".to_owned(),
@@ -134,12 +134,12 @@ impl NativeBot {
                 webhook: None,
                 commands: Commands {
                     prefix: "!".to_owned(),
-                    allow: vec![],
                     replies: [
                         ("ping".to_owned(), reply("pong")),
                         ("say".to_owned(), reply("you said {args}")),
                     ]
                     .into(),
+                    ..Commands::default()
                 },
             },
             backoff: setup.backoff,
@@ -152,6 +152,7 @@ impl NativeBot {
             requests,
             link: LinkAddress::decide(Some(server.url().parse().expect("a URL"))).expect("loopback"),
             own_port: 0,
+            folder: std::path::PathBuf::from("."),
             stop: stop.clone(),
             stop_now: CancellationToken::new(),
         };
