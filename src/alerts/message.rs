@@ -71,7 +71,8 @@ fn sentence(alert: &Alert, sender: &Sender) -> String {
             | AlertKind::Database
             | AlertKind::Memory
             | AlertKind::Backup
-            | AlertKind::SessionRemoved,
+            | AlertKind::SessionRemoved
+            | AlertKind::DeadLetters,
         ) => "⚠️",
         None => "🔔",
     };

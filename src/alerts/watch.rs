@@ -203,6 +203,7 @@ fn kind_of(warning: WarningKind) -> AlertKind {
     match warning {
         WarningKind::Deaf => AlertKind::Deaf,
         WarningKind::ReconnectLoop => AlertKind::ReconnectLoop,
+        WarningKind::DeadLetters => AlertKind::DeadLetters,
     }
 }
 

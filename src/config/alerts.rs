@@ -58,6 +58,8 @@ choice! {
         Backup = "backup",
         /// A hosted bot removed its own session; the last good one is kept.
         SessionRemoved = "session_removed",
+        /// A bot's webhook did not take messages until they were given up.
+        DeadLetters = "dead_letters",
     }
 }
 

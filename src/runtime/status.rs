@@ -221,6 +221,8 @@ pub enum WarningKind {
     Deaf,
     /// Attempt after attempt to open the link fails; raised again at every fifth.
     ReconnectLoop,
+    /// The bot's webhook did not take messages until they were given up; raised again with each more.
+    DeadLetters,
 }
 
 impl WarningKind {
@@ -229,6 +231,7 @@ impl WarningKind {
         match self {
             Self::Deaf => "deaf",
             Self::ReconnectLoop => "reconnect_loop",
+            Self::DeadLetters => "dead_letters",
         }
     }
 }
@@ -414,7 +417,7 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_json() {
-        for kind in [WarningKind::Deaf, WarningKind::ReconnectLoop] {
+        for kind in [WarningKind::Deaf, WarningKind::ReconnectLoop, WarningKind::DeadLetters] {
             assert_eq!(serde_json::to_value(kind).expect("a word"), kind.name());
         }
     }

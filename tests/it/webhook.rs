@@ -140,6 +140,7 @@ async fn what_is_given_up_is_kept_shown_and_tried_again_when_a_person_says_so() 
     assert_eq!(listener.posts().len(), 7, "six tries and the next message");
     let status = process.until_bot("a dead letter", |bot| bot["webhook"]["dead"] == 1).await;
     assert_eq!(status["webhook"]["failed"], 6);
+    assert_eq!(status["warnings"][0]["kind"], "dead_letters", "{status}");
     assert!(process.log().contains("a message for the webhook was given up: the webhook answered 422"));
     let page = async |process: &Process| {
         client().get(process.url("/")).send().await.expect("a page").text().await.expect("text")
@@ -156,7 +157,8 @@ async fn what_is_given_up_is_kept_shown_and_tried_again_when_a_person_says_so() 
     assert_eq!(asked.send().await.expect("an answer").status(), 202);
     let posts = kept(&listener, 2, &process).await;
     assert_eq!((posts[1].text(), posts[1].header("x-blacksky-attempt")), ("bad", "1"));
-    process.until_bot("no dead letter", |bot| bot["webhook"]["dead"] == 0).await;
+    let status = process.until_bot("no dead letter", |bot| bot["webhook"]["dead"] == 0).await;
+    assert_eq!(status["warnings"], json!([]));
     assert!(!page(&process).await.contains("Try the dead letter again"));
 }
 

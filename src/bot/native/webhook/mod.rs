@@ -25,8 +25,8 @@ use post::{NotTaken, Poster};
 
 use crate::config;
 use crate::runtime::clock;
-use crate::runtime::status::{Board, WebhookProblem, WebhookStatus};
-use crate::store::{Delivery, DeliveryLimits, Lease, OwedChat, SessionStore, Store, StoreError};
+use crate::runtime::status::{Board, WarningKind, WebhookProblem, WebhookStatus};
+use crate::store::{Backlog, Delivery, DeliveryLimits, Lease, OwedChat, SessionStore, Store, StoreError};
 
 /// Posts under way at the same time.
 const PARALLEL: usize = 8;
@@ -213,11 +213,7 @@ impl Webhook {
                     if count_at.is_some_and(|at| at <= now) {
                         count_at = None;
                         match session.backlog().await {
-                            Ok(backlog) => self.note(|status| {
-                                status.waiting = backlog.waiting;
-                                status.oldest_waiting_at = backlog.oldest;
-                                status.dead = backlog.dead;
-                            }),
+                            Ok(backlog) => self.counted(backlog),
                             Err(error) => return error,
                         }
                     }
@@ -296,6 +292,26 @@ impl Webhook {
             if let Some(problem) = turn.problem {
                 status.failed += 1;
                 status.problem = Some(WebhookProblem { at: now, text: problem.to_string() });
+            }
+        });
+    }
+
+    /// Writes what is owed to the board, and warns of dead letters.
+    fn counted(&self, backlog: Backlog) {
+        let Backlog { waiting, oldest, dead } = backlog;
+        self.board.bot(&self.name, |bot| {
+            let status = bot.webhook.get_or_insert_default();
+            let before = std::mem::replace(&mut status.dead, dead);
+            (status.waiting, status.oldest_waiting_at) = (waiting, oldest);
+            if dead == 0 {
+                bot.clear(WarningKind::DeadLetters);
+            } else if dead > before {
+                let text = format!(
+                    "{dead} {} not taken by the webhook and given up; they are kept for 30 days. Mend the program \
+                     that takes them, then try the dead letters again.",
+                    if dead == 1 { "message was" } else { "messages were" },
+                );
+                bot.raise(WarningKind::DeadLetters, clock::now(), text);
             }
         });
     }
