@@ -3,7 +3,8 @@
 //! Every dyno waits for every job. Whoever writes the row of a run first does it; the others see the row and leave
 //! it. A run whose process was killed is not repeated: what it had done by then is not known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,16 +51,32 @@ pub struct Clock {
 
 type Runs<'c> = FuturesUnordered<BoxFuture<'c, ()>>;
 
+/// Jobs with a run that waits for the database. One that is due again meanwhile is begun once when it answers.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<BTreeSet<String>>);
+
+impl Waiting {
+    /// Whether none waited yet.
+    fn enter(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    fn leave(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
 impl Clock {
     /// Does jobs until stopped. `asked` gives the names of those that somebody wants now.
     pub async fn run(self, mut asked: mpsc::Receiver<String>, stop: CancellationToken) {
         self.announce();
         let schedules: BTreeMap<&str, Schedule> =
             self.enabled().filter_map(|(name, job)| Some((name, self.schedule(name, job)?))).collect();
+        let waiting = Waiting::default();
         let mut runs: Runs<'_> = FuturesUnordered::new();
         let now = clock::now();
         for (name, schedule) in &schedules {
-            runs.push(Box::pin(self.catch_up(name, schedule, now, &stop)));
+            runs.push(Box::pin(self.catch_up(name, schedule, now, &waiting, &stop)));
         }
         let mut next: BTreeMap<&str, DateTime<Utc>> =
             schedules.iter().filter_map(|(name, schedule)| Some((*name, schedule.next(now)?))).collect();
@@ -92,7 +109,7 @@ impl Clock {
                 if *at <= now
                     && let Some(schedule) = schedules.get(name)
                 {
-                    runs.push(Box::pin(self.due(name, *at, &stop)));
+                    runs.push(Box::pin(self.due(name, *at, &waiting, &stop)));
                     // Those that passed meanwhile are left out.
                     *at = schedule.next(now).unwrap_or(DateTime::<Utc>::MAX_UTC);
                 }
@@ -119,40 +136,59 @@ impl Clock {
     }
 
     /// Does what was due while no process was there.
-    async fn catch_up(&self, name: &str, schedule: &Schedule, now: DateTime<Utc>, stop: &CancellationToken) {
+    async fn catch_up(
+        &self,
+        name: &str,
+        schedule: &Schedule,
+        now: DateTime<Utc>,
+        waiting: &Waiting,
+        stop: &CancellationToken,
+    ) {
         if self.jobs.get(name).is_none_or(|job| job.catch_up == CatchUp::Skip) {
             return;
         }
-        let Some(runs) = self.ask(now, stop, || self.means.store.job_runs(&self.app)).await else {
-            return;
-        };
-        let known = runs.iter().filter(|run| run.key.job == name && !run.key.asked).map(|run| run.key.due_at);
+        let store = &self.means.store;
+        let known = self.ask(now, stop, || store.job_last_due(&self.app, name, &self.owner, now)).await;
         // One that is new has missed nothing.
-        let Some(missed) = known.max().and_then(|last| schedule.last(last, now)) else { return };
+        let Some(missed) = known.flatten().and_then(|last| schedule.last(last, now)) else { return };
         tracing::info!(job = name, due = %missed, "this job was due while nobody was there: doing it now");
-        self.due(name, missed, stop).await;
+        self.due(name, missed, waiting, stop).await;
     }
 
-    async fn due(&self, name: &str, at: DateTime<Utc>, stop: &CancellationToken) {
-        self.begin(name, self.key(name, at, false), stop).await;
+    async fn due(&self, name: &str, at: DateTime<Utc>, waiting: &Waiting, stop: &CancellationToken) {
+        if !waiting.enter(name) {
+            tracing::warn!(job = name, "left out: the run before it still waits for the database");
+            return;
+        }
+        let key = self.key(name, at, false);
+        let before = self.win(&key, stop).await;
+        waiting.leave(name);
+        if let Some(before) = before {
+            self.perform(name, key, &before, stop).await;
+        }
     }
 
     async fn asked(&self, name: &str, stop: &CancellationToken) {
-        self.begin(name, self.key(name, clock::now(), true), stop).await;
+        let key = self.key(name, clock::now(), true);
+        if let Some(before) = self.win(&key, stop).await {
+            self.perform(name, key, &before, stop).await;
+        }
     }
 
-    /// Begins a run, unless somebody else has it, and sees it through.
-    async fn begin(&self, name: &str, key: JobKey, stop: &CancellationToken) {
-        let Some(job) = self.jobs.get(name) else { return };
+    /// Writes the row of a run; the runs that were there before it, unless somebody else has it.
+    async fn win(&self, key: &JobKey, stop: &CancellationToken) -> Option<Vec<JobRun>> {
         let store = &self.means.store;
-        let since = clock::now();
-        let row = &key;
-        let begun = self.ask(since, stop, || async move {
+        let begun = self.ask(clock::now(), stop, || async move {
             // Before its own row is there.
             let before = store.job_runs(&self.app).await?;
-            Ok((store.start_job(row, &self.owner, clock::now()).await?, before))
+            Ok((store.start_job(key, &self.owner, clock::now()).await?, before))
         });
-        let Some((true, before)) = begun.await else { return };
+        begun.await.and_then(|(won, before)| won.then_some(before))
+    }
+
+    /// Does a run that is ours and writes down how it ended.
+    async fn perform(&self, name: &str, key: JobKey, before: &[JobRun], stop: &CancellationToken) {
+        let Some(job) = self.jobs.get(name) else { return };
         let mut others = before.iter().filter(|run| run.key.job == name);
         if job.overlap == Overlap::Skip && !key.asked && others.any(|run| is_running(run, job, clock::now()))
         {
@@ -160,7 +196,7 @@ impl Clock {
             tracing::warn!(job = name, "left out: {detail}");
             let done =
                 Done { outcome: JobOutcome::Skipped, detail: detail.to_owned(), output: String::new() };
-            return self.end(&key, done).await;
+            return self.end(&key, done, stop).await;
         }
         tracing::info!(job = name, action = job.action.word(), asked = key.asked, "a job begins");
         self.running(name, 1);
@@ -173,14 +209,16 @@ impl Clock {
             _ => tracing::warn!(job = name, outcome, ms, "a job ended: {detail}"),
         }
         self.running(name, -1);
-        self.end(&key, done).await;
+        self.end(&key, done, stop).await;
     }
 
-    async fn end(&self, key: &JobKey, done: Done) {
+    /// Writes down how a run ended, as soon as the database takes it.
+    async fn end(&self, key: &JobKey, done: Done, stop: &CancellationToken) {
         let Done { outcome, detail, output } = done;
         let end = JobEnd { at: clock::now(), outcome, detail, output };
-        if let Err(error) = self.means.store.end_job(key, &end).await {
-            tracing::warn!(job = key.job, %error, "how the job ended was not written down");
+        let end = &end;
+        if self.ask(end.at, stop, || self.means.store.end_job(key, end)).await.is_none() {
+            tracing::warn!(job = key.job, "how the job ended was not written down");
         }
     }
 
@@ -198,7 +236,7 @@ impl Clock {
             match asking().await {
                 Ok(answer) => return Some(answer),
                 Err(error) if clock::now() - since > TOO_LATE => {
-                    tracing::error!(%error, "a job was not done: the database did not answer");
+                    tracing::error!(%error, "the database did not answer for a job");
                     return None;
                 }
                 Err(error) => tracing::debug!(%error, "the database is asked again for the jobs"),
@@ -242,12 +280,13 @@ impl Clock {
         for run in all.iter().filter(|run| run.end.is_none()) {
             let timeout = self.jobs.get(&run.key.job).map_or(TimeDelta::days(1), timeout);
             if now - run.started_at > timeout + LOST {
-                let done = Done {
-                    outcome: JobOutcome::Interrupted,
-                    detail: "its process was killed".to_owned(),
-                    output: String::new(),
-                };
-                self.end(&run.key, done).await;
+                let outcome = JobOutcome::Interrupted;
+                let detail = "its process was killed".to_owned();
+                let end = JobEnd { at: now, outcome, detail, output: String::new() };
+                // Tried again with the next look.
+                if let Err(error) = self.means.store.end_job(&run.key, &end).await {
+                    tracing::debug!(job = run.key.job, %error, "an interrupted run was not marked");
+                }
             }
         }
         self.board.update_if(|snapshot| {

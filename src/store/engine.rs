@@ -202,6 +202,14 @@ pub(super) trait Backups {
 pub(super) trait Jobs {
     /// Whether this is the first to begin the run.
     async fn start_job(&self, key: &JobKey, owner: &Owner, at: DateTime<Utc>) -> Result<bool, StoreError>;
+    /// The latest due time by the clock; without one, `at` is kept for whoever asks later.
+    async fn job_last_due(
+        &self,
+        app: &str,
+        job: &str,
+        owner: &Owner,
+        at: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError>;
     async fn end_job(&self, key: &JobKey, end: &JobEnd) -> Result<(), StoreError>;
     /// The latest first.
     async fn job_runs(&self, app: &str) -> Result<Vec<JobRun>, StoreError>;

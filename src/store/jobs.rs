@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use super::{Owner, Store, StoreError};
 
-/// Runs of one job that are kept.
+/// Runs of one job by the clock that are kept, and as many that somebody asked for.
 pub(super) const KEPT: i64 = 50;
+/// The outcome of a row that is no run: since when the clock knows the job.
+pub(super) const KNOWN: &str = "known";
 
 /// Names a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +82,18 @@ impl Store {
         at: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         self.engine.start_job(key, owner, at).await
+    }
+
+    /// The last time that a job was due by the clock, as far as a row says so, or else the first time that this was
+    /// asked. `None` when it is asked for the first time, at `at`: from now on the job is known.
+    pub async fn job_last_due(
+        &self,
+        app: &str,
+        job: &str,
+        owner: &Owner,
+        at: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.engine.job_last_due(app, job, owner, at).await
     }
 
     /// Writes down how a run ended.

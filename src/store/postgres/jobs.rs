@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 
 use super::{Postgres, args, column};
 use crate::store::engine::Jobs;
-use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KEPT};
+use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KEPT, KNOWN};
 use crate::store::notice::{CHANNEL, Notice};
 use crate::store::{Owner, StoreError};
 
@@ -18,10 +18,19 @@ const START: &str = "
     ), old AS (
         DELETE FROM blacksky.job_run AS r USING won
         WHERE r.app = $1 AND r.job = $2 AND (r.due_at, r.asked) IN (
-            SELECT due_at, asked FROM blacksky.job_run WHERE app = $1 AND job = $2
-            ORDER BY due_at DESC, asked DESC OFFSET $7)
+            SELECT due_at, asked FROM blacksky.job_run WHERE app = $1 AND job = $2 AND asked = $4
+            ORDER BY due_at DESC OFFSET $7)
     )
     SELECT (SELECT count(*) FROM won), (SELECT pg_notify($8, $9) FROM won)";
+/// The second part does not see the row of the first.
+const LAST_DUE: &str = "
+    WITH known AS (
+        INSERT INTO blacksky.job_run (app, job, due_at, asked, owner, started_at, ended_at, outcome)
+        SELECT $1, $2, $3, false, $4, $3, $3, $5
+        WHERE NOT EXISTS (SELECT FROM blacksky.job_run WHERE app = $1 AND job = $2 AND NOT asked)
+        ON CONFLICT DO NOTHING
+    )
+    SELECT max(due_at) FROM blacksky.job_run WHERE app = $1 AND job = $2 AND NOT asked";
 const END: &str = "
     WITH done AS (
         UPDATE blacksky.job_run SET ended_at = $5, outcome = $6, detail = $7, output = $8
@@ -30,7 +39,7 @@ const END: &str = "
     SELECT pg_notify($9, $10) FROM done";
 const RUNS: &str = "
     SELECT job, due_at, asked, owner, started_at, ended_at, outcome, detail, output FROM blacksky.job_run
-    WHERE app = $1 ORDER BY due_at DESC, asked DESC, job";
+    WHERE app = $1 AND outcome IS DISTINCT FROM $2 ORDER BY due_at DESC, asked DESC, job";
 
 #[async_trait]
 impl Jobs for Postgres {
@@ -51,6 +60,18 @@ impl Jobs for Postgres {
         Ok(rows.first().map_or(Ok(0), |row| column::<i64>(row, 0))? > 0)
     }
 
+    async fn job_last_due(
+        &self,
+        app: &str,
+        job: &str,
+        owner: &Owner,
+        at: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let rows = self.run(LAST_DUE, args![app, job, at.timestamp_micros(), &owner.0, KNOWN]).await?;
+        let last = rows.first().map(|row| column::<Option<i64>>(row, 0)).transpose()?.flatten();
+        Ok(last.map(time))
+    }
+
     async fn end_job(&self, key: &JobKey, end: &JobEnd) -> Result<(), StoreError> {
         let args = args![
             &key.app,
@@ -68,12 +89,15 @@ impl Jobs for Postgres {
     }
 
     async fn job_runs(&self, app: &str) -> Result<Vec<JobRun>, StoreError> {
-        self.run(RUNS, args![app]).await?.iter().map(|row| run_of(row, app)).collect()
+        self.run(RUNS, args![app, KNOWN]).await?.iter().map(|row| run_of(row, app)).collect()
     }
 }
 
+fn time(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
 fn run_of(row: &PgRow, app: &str) -> Result<JobRun, StoreError> {
-    let time = |micros: i64| DateTime::from_timestamp_micros(micros).unwrap_or_default();
     let end = match (column::<Option<i64>>(row, 5)?, column::<Option<String>>(row, 6)?) {
         (Some(at), Some(outcome)) => Some(JobEnd {
             at: time(at),

@@ -28,6 +28,7 @@ on_both!(
     an_imported_login_is_remembered,
     a_run_of_a_job_has_one_that_does_it,
     the_last_fifty_runs_of_a_job_stay,
+    a_job_is_known_from_when_it_is_first_seen,
     sessions_do_not_see_each_other,
 );
 
@@ -325,8 +326,31 @@ async fn the_last_fifty_runs_of_a_job_stay(bench: &Bench) {
         assert!(store.start_job(&key, &me, key.due_at).await.expect("writes"));
     }
     store.start_job(&run_of("app", "seldom", 0), &me, DateTime::UNIX_EPOCH).await.expect("writes");
+    // However often somebody asks for it, it is known when it was due last.
+    for second in 100..160 {
+        let key = JobKey { asked: true, ..run_of("app", "seldom", second) };
+        assert!(store.start_job(&key, &me, key.due_at).await.expect("writes"));
+    }
     let runs = store.job_runs("app").await.expect("reads");
     let often: Vec<_> = runs.iter().filter(|run| run.key.job == "often").map(|run| run.key.due_at).collect();
     assert_eq!((often.len(), often.last().copied()), (50, Some(run_of("app", "often", 10).due_at)));
-    assert_eq!(runs.len(), 51);
+    assert_eq!(runs.len(), 50 + 1 + 50);
+    let last = store.job_last_due("app", "seldom", &me, DateTime::UNIX_EPOCH).await.expect("reads");
+    assert_eq!(last, Some(run_of("app", "seldom", 0).due_at));
+}
+
+async fn a_job_is_known_from_when_it_is_first_seen(bench: &Bench) {
+    let store = bench.open().await;
+    let me = owner("a");
+    let at = |second| run_of("app", "new", second).due_at;
+    let last = async |app: &str, second| store.job_last_due(app, "new", &me, at(second)).await.expect("asks");
+    // That somebody asked for it says nothing of the clock.
+    let asked = JobKey { asked: true, ..run_of("app", "new", 0) };
+    assert!(store.start_job(&asked, &me, at(0)).await.expect("writes"));
+    assert_eq!(last("app", 1).await, None);
+    assert_eq!(last("app", 2).await, Some(at(1)));
+    assert_eq!(last("other", 2).await, None, "another app");
+    assert_eq!(store.job_runs("app").await.expect("reads").len(), 1, "that is no run");
+    assert!(store.start_job(&run_of("app", "new", 3), &me, at(3)).await.expect("writes"));
+    assert_eq!(last("app", 4).await, Some(at(3)));
 }
