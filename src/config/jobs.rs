@@ -14,6 +14,7 @@ use super::values::choice::choice;
 use super::values::cron::Cron;
 use super::values::form::BotName;
 use super::values::list::List;
+use super::values::number::Whole;
 use super::values::period::PeriodIn;
 use super::values::text::Text;
 use super::values::web_url::WebUrl;
@@ -36,8 +37,8 @@ pub struct Job {
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobAction {
-    /// GET this address.
-    Ping(Url),
+    /// GET this address and expect this HTTP status, or any below 400.
+    Ping(Url, Option<u16>),
     /// Run this program with these arguments.
     Run(Vec<String>),
     /// Back up the session of every bot.
@@ -50,7 +51,7 @@ impl JobAction {
     /// Its key.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Ping(_) => "ping",
+            Self::Ping(..) => "ping",
             Self::Run(_) => "run",
             Self::Backup => "backup",
             Self::Restart(_) => "restart",
@@ -77,6 +78,7 @@ choice! {
     "oneOf" = [
         { "required": ["ping"] }, { "required": ["run"] }, { "required": ["backup"] }, { "required": ["restart"] },
     ],
+    "dependencies" = { "expect_status": ["ping"] },
 ))]
 pub(super) struct JobLayer {
     /// When it is due: minute, hour, day of the month, month and weekday, for example `30 8 * * mon-fri`, or `@hourly`,
@@ -96,6 +98,8 @@ pub(super) struct JobLayer {
     timeout: Setting<PeriodIn<1_000, 86_400_000>>,
     /// Gets this address; an HTTP status below 400 is a success. Redirects are not followed.
     ping: Setting<WebUrl>,
+    /// The HTTP status that alone is a success of `ping`, for example `204`.
+    expect_status: Setting<Whole<100, 599>>,
     /// Runs this program with its arguments, without a shell, in the folder of the file; exit code 0 is a success.
     /// It gets the Config Vars without those of blacksky, and BLACKSKY_JOB, the name of the job.
     run: Setting<List<Text<1, 4096>, 1>>,
@@ -115,6 +119,7 @@ impl JobLayer {
             overlap: table.key("overlap"),
             timeout: table.key("timeout"),
             ping: table.key("ping"),
+            expect_status: table.key("expect_status"),
             run: table.key("run"),
             backup: table.key("backup"),
             restart: table.key("restart"),
@@ -134,6 +139,7 @@ impl JobLayer {
         let path = format!("jobs.{name}");
         let is_wrong = self.cron.is_wrong()
             || self.ping.is_wrong()
+            || self.expect_status.is_wrong()
             || self.run.is_wrong()
             || self.backup.is_wrong()
             || self.restart.is_wrong();
@@ -142,9 +148,18 @@ impl JobLayer {
         let mut found = |origin: Option<Origin>, action: JobAction| {
             actions.extend(origin.map(|origin| (origin, action)));
         };
+        let status_place = self.expect_status.origin().cloned();
+        let status = self.expect_status.value().and_then(|status| u16::try_from(status.0).ok());
         let origin = self.ping.origin().cloned();
         if let Some(url) = self.ping.value() {
-            found(origin, JobAction::Ping(url.0));
+            found(origin, JobAction::Ping(url.0, status));
+        } else if let Some(place) = status_place
+            && !is_wrong
+        {
+            let key = format!("{path}.expect_status");
+            let what = format!("{key} is for a ping, and there is none");
+            reader.refuse(&key, &place, true, what, "add ping = \"https://…\" or leave it out");
+            return None;
         }
         let origin = self.run.origin().cloned();
         if let Some(command) = self.run.value() {
@@ -265,11 +280,12 @@ impl Job {
         to.add(path, "catch_up", self.catch_up.as_str());
         to.add(path, "overlap", self.overlap.as_str());
         to.add(path, "timeout", self.timeout.to_string());
-        let url = match action("ping") {
-            Some(JobAction::Ping(url)) => Some(url),
-            _ => None,
+        let (url, status) = match action("ping") {
+            Some(JobAction::Ping(url, status)) => (Some(url), *status),
+            _ => (None, None),
         };
         to.add_url(path, "ping", url);
+        to.add(path, "expect_status", status);
         match action("run") {
             Some(JobAction::Run(command)) => to.add(path, "run", command.clone()),
             _ => to.add(path, "run", serde_json::Value::Null),

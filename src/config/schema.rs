@@ -254,8 +254,11 @@ mod tests {
             let native: Map<String, Value> =
                 native.expect("an empty file").config.listing().into_iter().collect();
             if let Some(key) = path.strip_prefix("jobs.main.") {
-                let action =
-                    if ["ping", "run", "backup", "restart"].contains(&key) { "" } else { "backup = true" };
+                let action = match key {
+                    "ping" | "run" | "backup" | "restart" => "",
+                    "expect_status" => "ping = \"https://example.com\"",
+                    _ => "backup = true",
+                };
                 let file = format!(
                     "[jobs.main]\n{}\n{action}\n",
                     if key == "cron" { "" } else { "cron = \"@daily\"" }

@@ -80,7 +80,7 @@ pub async fn perform(
         match &job.action {
             // It has its own way to end.
             JobAction::Run(command) => run(name, command, &means.folder, timeout, stop).await,
-            JobAction::Ping(url) => ping(url, timeout).await,
+            JobAction::Ping(url, status) => ping(url, *status, timeout).await,
             JobAction::Backup => back_up(means).await,
             JobAction::Restart(bot) => restarter.restart(bot).await,
         }
@@ -95,7 +95,7 @@ pub async fn perform(
     }
 }
 
-async fn ping(url: &Url, timeout: Duration) -> Done {
+async fn ping(url: &Url, expected: Option<u16>, timeout: Duration) -> Done {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::config().as_ref().clone())
         .timeout(timeout)
@@ -107,10 +107,15 @@ async fn ping(url: &Url, timeout: Duration) -> Done {
         Err(error) => Err(error),
     };
     match answer {
-        Ok(answer) if answer.status().as_u16() < 400 => {
-            Done::ok(format!("HTTP {}", answer.status().as_u16()))
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            match expected {
+                Some(expected) if status == expected => Done::ok(format!("HTTP {status}")),
+                Some(expected) => Done::failed(format!("HTTP {status}, not {expected}")),
+                None if status < 400 => Done::ok(format!("HTTP {status}")),
+                None => Done::failed(format!("HTTP {status}")),
+            }
         }
-        Ok(answer) => Done::failed(format!("HTTP {}", answer.status().as_u16())),
         Err(error) if error.is_timeout() => Done::failed(format!("no answer within {} s", timeout.as_secs())),
         Err(error) if error.is_connect() => {
             Done::failed("nothing listens there, or its name or certificate is wrong")
@@ -214,3 +219,7 @@ impl Output<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "action_tests.rs"]
+mod tests;

@@ -152,7 +152,8 @@ async fn two_dynos_do_a_job_once_and_make_up_for_what_was_missed() {
     assert!(runs.iter().all(|run| run["asked"] == false), "{done}");
     // Two dynos woke for each of them.
     let rows: Vec<(i64, Option<String>, String)> = sqlx::query_as(
-        "SELECT due_at, outcome, detail FROM blacksky.job_run WHERE job = 'tick' ORDER BY due_at",
+        "SELECT due_at, outcome, detail FROM blacksky.job_run WHERE job = 'tick' AND outcome <> 'known'
+         ORDER BY due_at",
     )
     .fetch_all(&mut connection)
     .await
