@@ -16,7 +16,7 @@ use crate::support::{http, postgres, sim};
 /// A run by the clock comes within a minute.
 const A_MINUTE: Duration = Duration::from_secs(75);
 
-/// One by the clock, one that fails, one that takes long, one that is not enabled.
+/// Some by the clock, one that fails, two that take long, one that is not enabled.
 fn file(folder: &std::path::Path) -> String {
     format!(
         r#"
@@ -43,6 +43,12 @@ run = ["sh", "-c", "echo it is broken; echo token ${{BLACKSKY_ADMIN_TOKEN:-none}
 cron = "@yearly"
 enabled = false
 run = ["sh", "-c", "umask 0; echo begun >> {folder}/ticks; sleep 300"]
+
+[jobs.cut]
+cron = "@yearly"
+enabled = false
+timeout = "5s"
+run = ["sh", "-c", "umask 0; echo cut >> {folder}/ticks; sleep 300"]
 
 [jobs.saved]
 cron = "@yearly"
@@ -125,9 +131,13 @@ async fn two_dynos_do_a_job_once_and_make_up_for_what_was_missed() {
         .await
         .expect("writes");
     assert_eq!(known.rows_affected(), 1, "the job was written down when it was first seen");
-    for old in app.restart() {
-        assert!(old.ended(PATIENCE).await.status.success());
-    }
+    // The machine goes in the middle of a run.
+    let taken = http::client().post(app.router().url("/jobs/cut/run")).bearer_auth(TOKEN).send().await;
+    assert_eq!(taken.expect("an answer").status(), 202);
+    eventually("it has begun", PATIENCE, async || ticks(folder.path(), "cut") == 1).await;
+    let killed = app.dyno("web.1");
+    killed.kill();
+    killed.ended(PATIENCE).await;
     app.scale(2);
     eventually("it is made up for", PATIENCE, async || {
         job(&app, "missed").await["runs"][0]["outcome"] == "ok"
@@ -159,6 +169,14 @@ async fn two_dynos_do_a_job_once_and_make_up_for_what_was_missed() {
     .await
     .expect("reads");
     assert_eq!(rows.len(), ticks(folder.path(), "tick"), "each due time once: {rows:?}");
+
+    // What was cut off is told, and not done again.
+    eventually("it was interrupted", A_MINUTE * 2, async || {
+        let cut = job(&app, "cut").await;
+        cut["runs"][0]["outcome"] == "interrupted" && cut["runs"][0]["detail"] == "its process was killed"
+    })
+    .await;
+    assert_eq!(ticks(folder.path(), "cut"), 1);
 
     // One that runs when blacksky stops is ended with it.
     let taken = http::client().post(app.router().url("/jobs/long/run")).bearer_auth(TOKEN).send().await;
