@@ -62,6 +62,8 @@ async fn kills_on_both_sides_lose_and_disorder_nothing() {
         }
     });
 
+    listener.work_for(Duration::from_millis(30));
+
     let database = postgres::database().await;
     let sim = sim::simulator();
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -46,6 +46,8 @@ type Decide = dyn Fn(&Post) -> Answer + Send + Sync;
 struct Shared {
     decide: Mutex<Arc<Decide>>,
     posts: Mutex<Vec<(Post, bool)>>,
+    /// Between keeping a post and answering it.
+    pause: Mutex<Duration>,
 }
 
 /// The program.
@@ -59,7 +61,8 @@ impl Listener {
     /// Starts it on a free port.
     pub fn start(decide: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Self {
         let decide: Arc<Decide> = Arc::new(decide);
-        let shared = Arc::new(Shared { decide: Mutex::new(decide), posts: Mutex::default() });
+        let shared =
+            Arc::new(Shared { decide: Mutex::new(decide), posts: Mutex::default(), pause: Mutex::default() });
         let mut listener = Self { shared, address: (Ipv4Addr::LOCALHOST, 0).into(), runtime: None };
         listener.revive();
         listener
@@ -72,6 +75,11 @@ impl Listener {
     /// Answers differently from now on.
     pub fn decide(&self, decide: impl Fn(&Post) -> Answer + Send + Sync + 'static) {
         *self.shared.decide.lock().expect("not poisoned") = Arc::new(decide);
+    }
+
+    /// Works on each post for so long after it has kept it, so that kills fall between the two.
+    pub fn work_for(&self, pause: Duration) {
+        *self.shared.pause.lock().expect("not poisoned") = pause;
     }
 
     /// All that came, in order.
@@ -139,6 +147,10 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, raw: Bytes)
     let answer = decide(&post);
     let kept = matches!(answer, Answer::Take);
     shared.posts.lock().expect("not poisoned").push((post, kept));
+    let pause = *shared.pause.lock().expect("not poisoned");
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
     match answer {
         Answer::Take => StatusCode::NO_CONTENT.into_response(),
         Answer::Refuse(status, retry_after) => {
