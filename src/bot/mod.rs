@@ -4,3 +4,4 @@ pub mod commands;
 pub mod handle;
 pub mod hosted;
 pub mod native;
+pub mod outgoing;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts;
@@ -19,7 +19,7 @@ use crate::config::{self, Client, Config, Period};
 use crate::jobs::action::Means;
 use crate::jobs::{self, anti_idle};
 use crate::link::LinkAddress;
-use crate::store::{Keeper, Owner, Resealer};
+use crate::store::{Keeper, Owner, Resealer, Store};
 use crate::web::{self, OwnAddress, Site};
 
 pub mod backups;
@@ -99,6 +99,8 @@ impl Running {
         site.own = Some(own.clone());
         let (job, jobs) = mpsc::channel(ERRANDS);
         site.jobs = Some(job);
+        let (up, store) = watch::channel(None);
+        site.store = Some(store);
         page.spawn("page", web::serve(listener, site, page.stop_token()));
         if terminal::may_print_qr(dyno) {
             let url = format!("http://localhost:{}{}", address.port(), config.web.base);
@@ -118,7 +120,7 @@ impl Running {
         let mut bots = Tasks::new(CancellationToken::new());
         let stop_now = CancellationToken::new();
         let stops = Stops { asked: bots.stop_token(), now: stop_now.clone() };
-        let asked = Asked { handles, requests, errands, jobs };
+        let asked = Asked { handles, requests, errands, jobs, up };
         bots.spawn("bots", keep_bots(config, link, address.port(), board.clone(), asked, stops));
         Ok(Self { address, board, bots, page, restart, handover_wait, longest_wait, stop_now })
     }
@@ -206,6 +208,8 @@ struct Asked {
     errands: mpsc::Receiver<Errand>,
     /// Jobs that somebody wants now.
     jobs: mpsc::Receiver<String>,
+    /// Takes the database once it is up, for the API.
+    up: watch::Sender<Option<Store>>,
 }
 
 /// Brings the database up, keeps every bot until stopped, closes the database.
@@ -217,9 +221,10 @@ async fn keep_bots(
     asked: Asked,
     stops: Stops,
 ) {
-    let Asked { handles, requests, errands, jobs } = asked;
+    let Asked { handles, requests, errands, jobs, up } = asked;
     let Stops { asked: stop, now: stop_now } = stops;
     let Some(store) = database::bring_up(&config.database, &board, &stop).await else { return };
+    up.send_replace(Some(store.clone()));
     let keeper = Keeper::new(store.clone(), owner(&config), config.lease);
     // Goes on while the bots stop.
     let mut dyno = dyno::serve(&config, &link, &board, &store, &keeper);

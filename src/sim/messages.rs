@@ -246,6 +246,8 @@ impl World {
             device,
             to: target.clone(),
             text: None,
+            about: None,
+            reaction: None,
             copy_for: None,
             envelope: kind,
             error: None,
@@ -261,7 +263,10 @@ impl World {
                         .and_then(|jid| jid.parse().ok())
                         .and_then(|jid: Jid| self.number_of(&jid));
                 }
-                None => received.text = text_of(&message),
+                None => {
+                    received.text = text_of(&message);
+                    (received.about, received.reaction) = about(&message);
+                }
             },
             Err(error) => {
                 self.counters.decrypt_failures += 1;
@@ -421,6 +426,17 @@ fn garble(sealed: &mut [u8]) {
     if let Some(byte) = sealed.get_mut(place) {
         *byte ^= 0x55;
     }
+}
+
+/// The message that this one answers or reacts to, and the reaction.
+fn about(message: &Message) -> (Option<String>, Option<String>) {
+    if let Some(reaction) = message.reaction_message.as_option() {
+        let key = reaction.key.as_option();
+        return (key.and_then(|key| key.id.clone()), reaction.text.clone());
+    }
+    let extended = message.extended_text_message.as_option();
+    let context = extended.and_then(|extended| extended.context_info.as_option());
+    (context.and_then(|context| context.stanza_id.clone()), None)
 }
 
 fn text_of(message: &Message) -> Option<String> {

@@ -90,6 +90,10 @@ pub struct Received {
     pub to: String,
     /// The text; `None` when it holds something else or did not decrypt.
     pub text: Option<String>,
+    /// Id of the message that it answers or reacts to.
+    pub about: Option<String>,
+    /// The emoji of a reaction; empty takes one back.
+    pub reaction: Option<String>,
     /// For the copy that a device sends to its own phone: the number it was sent to.
     pub copy_for: Option<String>,
     /// `pkmsg` or `msg`.

@@ -12,6 +12,7 @@ use super::dyno::Dyno;
 use super::jobs::{JobEnd, JobKey, JobRun};
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
+use super::outbox::{OutboxRow, OutgoingStatus, QueuedRow, Taken};
 use super::published::{Asked, FoundStatus, StatusRow};
 use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError};
@@ -215,6 +216,23 @@ pub(super) trait Jobs {
     async fn job_runs(&self, app: &str) -> Result<Vec<JobRun>, StoreError>;
 }
 
+/// Messages that programs want sent.
+#[async_trait]
+pub(super) trait Outbox {
+    async fn put_outgoing(&self, session: &str, row: &OutboxRow<'_>) -> Result<Taken, StoreError>;
+    /// What waits, the oldest first.
+    async fn outgoing(&self, session: &str, limit: u32) -> Result<Vec<QueuedRow>, StoreError>;
+    /// Ends one that waits; `at` in microseconds since 1970.
+    async fn end_outgoing(
+        &self,
+        session: &str,
+        id: &str,
+        given_up: Option<&str>,
+        at: i64,
+    ) -> Result<(), StoreError>;
+    async fn outgoing_status(&self, session: &str, id: &str) -> Result<Option<OutgoingStatus>, StoreError>;
+}
+
 /// How long handled messages stay, so that a redelivered one is known.
 pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most handled messages one pruning removes.
@@ -223,7 +241,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 /// A database. Every write returns only once it is durable.
 #[async_trait]
 pub(super) trait Engine:
-    Backups + Copying + Deliveries + Jobs + Publishing + Debug + Send + Sync
+    Backups + Copying + Deliveries + Jobs + Outbox + Publishing + Debug + Send + Sync
 {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;

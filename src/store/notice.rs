@@ -32,6 +32,8 @@ pub enum Notice {
     Control,
     /// A run of a job began or ended.
     Jobs,
+    /// A message waits to be sent by the holder of a session.
+    Outbox { session: String },
     /// Some may have been missed, or the listener has just begun: anything may have changed.
     Missed,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Notice {
             Self::Status { session } => write!(f, "status {session}"),
             Self::Control => f.write_str("control"),
             Self::Jobs => f.write_str("jobs"),
+            Self::Outbox { session } => write!(f, "outbox {session}"),
             Self::Missed => f.write_str("missed"),
         }
     }
@@ -61,6 +64,7 @@ impl Notice {
             "status" => Some(Self::Status { session }),
             "control" => Some(Self::Control),
             "jobs" => Some(Self::Jobs),
+            "outbox" => Some(Self::Outbox { session }),
             _ => None,
         }
     }
@@ -107,7 +111,19 @@ impl Notices {
                 | Notice::Dynos
                 | Notice::Status { .. }
                 | Notice::Control
-                | Notice::Jobs => {}
+                | Notice::Jobs
+                | Notice::Outbox { .. } => {}
+            }
+        }
+    }
+
+    /// Waits until a message may wait to be sent for this session.
+    pub async fn outbox(&mut self, session: &str) {
+        loop {
+            match self.next().await {
+                Notice::Missed => return,
+                Notice::Outbox { session: with_one } if with_one == session => return,
+                _ => {}
             }
         }
     }
@@ -165,7 +181,8 @@ mod tests {
         for notice in [
             Notice::Lease { session: session.clone() },
             Notice::Dynos,
-            Notice::Status { session },
+            Notice::Status { session: session.clone() },
+            Notice::Outbox { session },
             Notice::Control,
             Notice::Jobs,
         ] {

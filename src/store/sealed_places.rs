@@ -120,6 +120,18 @@ pub(super) const SEALED_PLACES: &[SealedPlace] = &[
         },
     },
     SealedPlace {
+        table: "outbox",
+        value: "value",
+        key: &[("session", PartKind::Text), ("id", PartKind::Text)],
+        owner: OwnerColumn::Session,
+        except: None,
+        batch: 100,
+        bound: |key| match key {
+            [_, Part::Text(id)] => Some((super::outbox::OUTBOX, Name::of(id.as_bytes()))),
+            _ => None,
+        },
+    },
+    SealedPlace {
         table: "delivery",
         value: "value",
         key: &[

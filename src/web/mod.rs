@@ -12,11 +12,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::bot::handle::BotHandle;
-use crate::config::{Config, Secret};
+use crate::config::{Client, Config, Secret};
 use crate::runtime::status::Snapshot;
+use crate::store::Store;
 
 mod access;
 mod actions;
+mod api;
 mod aside;
 mod events;
 mod hosted;
@@ -33,6 +35,7 @@ mod router;
 mod serve;
 mod words;
 
+pub use api::Target;
 pub use listen::{BindError, bind};
 pub use own_address::OwnAddress;
 pub use paths::Paths;
@@ -55,6 +58,10 @@ pub struct Site {
     pub admin_token: Option<Secret>,
     /// Takes the names of jobs that are to be done now.
     pub jobs: Option<mpsc::Sender<String>>,
+    /// The database, once it is up, for the API.
+    pub store: Option<watch::Receiver<Option<Store>>>,
+    /// The native bots, for the API.
+    pub targets: BTreeMap<String, api::Target>,
     /// Learned from requests that come through Heroku's router.
     pub own: Option<OwnAddress>,
     /// DYNO is set: requests come through Heroku's router.
@@ -78,10 +85,17 @@ impl Site {
             handles,
             admin_token: config.web.admin_token.clone(),
             jobs: None,
+            store: None,
+            targets: targets(config),
             own: None,
             dyno: config.platform.dyno.is_some(),
             paths: Paths { base: config.web.base.clone(), bot: config.web.proxy.clone() },
             heartbeat: HEARTBEAT,
         }
     }
+}
+
+fn targets(config: &Config) -> BTreeMap<String, api::Target> {
+    let native = config.bots.iter().filter(|(_, bot)| bot.enabled && matches!(bot.client, Client::Native(_)));
+    native.map(|(name, bot)| (name.clone(), api::Target { session: bot.session.clone() })).collect()
 }

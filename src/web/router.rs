@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Denial, Gate};
 use super::login::retry_after;
 use super::paths::{HEALTHZ, Paths, STATUS};
-use super::{OwnAddress, Site, actions, events, login, page, proxy, report};
+use super::{OwnAddress, Site, Target, actions, api, events, login, page, proxy, report};
 use crate::bot::handle::BotHandle;
 use crate::runtime::clock;
 use crate::runtime::status::Snapshot;
+use crate::store::Store;
 
 /// Longest body of a request, in bytes: a login form.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -44,6 +45,10 @@ pub struct Shared {
     pub gate: Gate,
     /// Takes the names of jobs that are to be done now.
     pub jobs: Option<mpsc::Sender<String>>,
+    /// The database, once it is up.
+    pub store: Option<watch::Receiver<Option<Store>>>,
+    /// The native bots.
+    pub targets: BTreeMap<String, Target>,
     /// Learned from requests, on a dyno.
     pub own: Option<OwnAddress>,
     /// Which paths are ours.
@@ -78,6 +83,8 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         snapshot: site.snapshot,
         handles: site.handles,
         jobs: site.jobs,
+        store: site.store,
+        targets: site.targets,
         own: site.own.filter(|_| site.dyno),
         gate: Gate::new(site.admin_token, site.dyno),
         paths: site.paths,
@@ -105,6 +112,8 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         ours = ours.route(path, get(async move || Redirect::permanent(&base)));
     }
     ours.layer(DefaultBodyLimit::max(BODY_LIMIT))
+        // With a limit of its own.
+        .nest(&paths.below("api/v1"), api::routes(&shared))
         .layer(middleware::from_fn(finish))
         // Behind the layers: their limits and headers are not the bot's.
         .fallback(proxy::pass)

@@ -14,6 +14,8 @@ mod alerts;
 #[cfg(feature = "simulator")]
 mod anti_idle;
 #[cfg(feature = "simulator")]
+mod api;
+#[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod chaos;

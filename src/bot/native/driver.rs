@@ -500,6 +500,8 @@ impl Driver {
                     http: &self.http,
                     board: &self.native.board,
                     session: epoch.session.clone(),
+                    session_id: &self.native.session,
+                    store: &self.native.store,
                     ears: &self.ears,
                     bell: &self.bell,
                     folder: &self.native.folder,

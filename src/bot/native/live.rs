@@ -21,8 +21,10 @@ use super::ears::Ears;
 use super::executor::Executor;
 use super::gate::{Ailing, Gate, Trouble, Valve};
 use super::hook::Hook;
-use super::inbox::{Confirmations, Inbox};
+use super::inbox::Inbox;
 use super::late;
+use super::outbox::Outbox;
+use super::send::{Confirmations, Sender};
 use super::webhook::Bell;
 use crate::config::{self, Heartbeat, WaVersion};
 use crate::link::LinkAddress;
@@ -30,7 +32,7 @@ use crate::link::http::Http;
 use crate::link::policy::Ending;
 use crate::link::transport::{CutReason, Factory};
 use crate::runtime::status::Board;
-use crate::store::SessionStore;
+use crate::store::{SessionStore, Store};
 
 /// whatsapp-rust saves a changed device at once; this is for a save that failed.
 const SAVE_AGAIN: Duration = Duration::from_secs(30);
@@ -57,6 +59,9 @@ pub struct Parts<'a> {
     /// Wakes the webhook.
     pub bell: &'a Bell,
     pub session: SessionStore,
+    /// Its id, and where its outbox is.
+    pub session_id: &'a str,
+    pub store: &'a Store,
     pub version: WaVersion,
     pub began: Instant,
 }
@@ -178,16 +183,26 @@ impl Live {
         client.enable_auto_reconnect.store(false, std::sync::atomic::Ordering::Relaxed);
 
         let (open, is_open) = watch::channel(false);
-        let inbox = Inbox {
+        let sender = Sender {
             name: parts.name.to_owned(),
-            commands: parts.bot.commands.clone(),
-            session: parts.session,
-            valve: valve.clone(),
             client: client.clone(),
             confirmations: Confirmations::of(&client),
             barrier,
             board: parts.board.clone(),
             open: is_open,
+        };
+        let outbox = Outbox {
+            sender: sender.clone(),
+            session: parts.session_id.to_owned(),
+            store: parts.store.clone(),
+            valve: valve.clone(),
+        };
+        let inbox = Inbox {
+            name: parts.name.to_owned(),
+            commands: parts.bot.commands.clone(),
+            session: parts.session,
+            valve: valve.clone(),
+            sender,
             arrived,
             began: parts.began,
             folder: parts.folder.to_owned(),
@@ -196,7 +211,7 @@ impl Live {
         let (rest, resting) = (CancellationToken::new(), CancellationToken::new());
         let (asked, rested) = (rest.clone(), resting.clone());
         executor.run(async move {
-            inbox.work(asked).await;
+            tokio::join!(inbox.work(asked.clone()), outbox.work(asked));
             rested.cancel();
         });
         Ok(Self {

@@ -25,7 +25,9 @@ mod hook;
 mod inbox;
 mod late;
 mod live;
+mod outbox;
 mod program;
+mod send;
 #[cfg(all(test, feature = "simulator"))]
 mod simulated;
 mod told;

@@ -164,7 +164,7 @@ impl Work {
             Notice::Status { .. } => self.look_at = now,
             Notice::Control => self.take_at = now,
             Notice::Missed => (self.look_at, self.take_at) = (now, now),
-            Notice::Lease { .. } | Notice::Dynos | Notice::Jobs => {}
+            Notice::Lease { .. } | Notice::Dynos | Notice::Jobs | Notice::Outbox { .. } => {}
         }
     }
 

@@ -12,6 +12,7 @@ mod dyno;
 mod jobs;
 mod lease;
 mod listen;
+mod outbox;
 mod pooler;
 mod problem;
 mod published;

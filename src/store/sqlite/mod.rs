@@ -9,6 +9,7 @@ mod copy;
 mod delivery;
 mod jobs;
 mod lease;
+mod outbox;
 mod published;
 mod reseal;
 mod rows;

@@ -52,6 +52,7 @@ async fn two_migrations_at_once_are_safe(bench: &Bench) {
         "imported",
         "job_run",
         "delivery",
+        "outbox",
         "migration",
     ] {
         bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;

@@ -9,6 +9,7 @@ mod deliveries;
 mod dynos;
 mod keeper;
 mod notices;
+mod outbox;
 mod postgres;
 mod postgres_problems;
 mod published;

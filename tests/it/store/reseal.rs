@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blacksky::config;
-use blacksky::store::{Backed, InboxMessage, Resealer, Store};
+use blacksky::store::{Accepted, Backed, InboxMessage, NewOutgoing, Resealer, Store};
 use bytes::Bytes;
 use chrono::DateTime;
 use wacore::store::traits::{DeviceStore, SignalStore};
@@ -55,6 +55,11 @@ async fn fill(store: &Store) {
             session.archive().await.expect("archives");
         }
     }
+    for n in 0..5 {
+        let (id, content) = (format!("OUT{n}"), format!("text {n}"));
+        let new = NewOutgoing { id: &id, key: None, content: &content, at: DateTime::UNIX_EPOCH };
+        assert_eq!(store.put_outgoing("main", new).await.expect("writes"), Accepted::New);
+    }
     // A backup is of a linked device.
     let mut device = store.session(&held).load().await.expect("loads").expect("is there");
     device.pn = Some("15550001@s.whatsapp.net".parse().expect("an address"));
@@ -78,13 +83,17 @@ async fn foreign_to(bench: &Bench, key: &str) -> u64 {
     let held = store.acquire("probe", &owner("probe"), TTL).await.expect("wins");
     store.session(&held).put_session(&peer(0), b"x").await.expect("writes");
     let mut foreign = 0;
-    for table in ["session_row", "inbox", "backup"] {
+    for table in ["session_row", "inbox", "backup", "outbox"] {
         let (nine, probe) = if bench.file().is_some() {
             ("substr(value, 1, 9)", "SELECT substr(r.value, 1, 9)")
         } else {
             ("substring(value FROM 1 FOR 9)", "SELECT substring(r.value FROM 1 FOR 9)")
         };
-        let column = if table == "backup" { "taken_at" } else { "at" };
+        let column = match table {
+            "backup" => "taken_at",
+            "outbox" => "created_at",
+            _ => "at",
+        };
         let sql = format!(
             "UPDATE {{}}{table} SET {column} = {column} WHERE {nine} <> ({probe} FROM {{}}session_row AS r \
              JOIN {{}}generation AS g ON g.id = r.generation WHERE g.session = 'probe')"

@@ -49,6 +49,8 @@ impl TestSite {
             handles: BTreeMap::from([("main".to_owned(), handle)]),
             admin_token: admin_token.map(Secret::new),
             jobs: None,
+            store: None,
+            targets: BTreeMap::new(),
             own: None,
             dyno: false,
             paths,

@@ -1,0 +1,279 @@
+//! The shapes of the API; the OpenAPI document is made from them.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::bot::outgoing::{Content, Quoted, What};
+use crate::runtime::status::BotStatus;
+use crate::store::OutgoingStatus;
+
+/// Longest text, in characters; WhatsApp cuts longer ones.
+const LONGEST_TEXT: usize = 65_536;
+/// Longest emoji, in bytes: some are made of many parts.
+const LONGEST_EMOJI: usize = 64;
+
+/// A message to be sent: a `text`, or a `reaction` to another message.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMessage {
+    /// A phone number with country code ("+4915112345678"), or the address of a chat ("…@g.us").
+    #[schemars(length(min = 3, max = 64))]
+    pub to: String,
+    /// The text.
+    #[schemars(length(min = 1, max = 65_536))]
+    pub text: Option<String>,
+    /// The message that `text` answers.
+    #[serde(default, deserialize_with = "object")]
+    pub reply_to: Option<Reference>,
+    /// A reaction in place of a text.
+    #[serde(default, deserialize_with = "object")]
+    pub reaction: Option<Reaction>,
+}
+
+/// Another message of the chat.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Its id, as webhooks and this API give it.
+    #[schemars(length(min = 1, max = 128))]
+    pub id: String,
+    /// Who wrote it: number or address. Not set: the other side of the chat.
+    pub from: Option<String>,
+    /// Its text, for the quote.
+    #[schemars(length(max = 4_096))]
+    pub text: Option<String>,
+}
+
+/// A reaction.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reaction {
+    /// One emoji; empty takes an earlier reaction back.
+    #[schemars(length(max = 64))]
+    pub emoji: String,
+    /// The message it is for.
+    #[serde(deserialize_with = "only_object")]
+    pub to: Reference,
+    /// The bot itself wrote that message.
+    #[serde(default)]
+    pub own: bool,
+}
+
+/// How a message stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Sent {
+    /// Its id, here and at WhatsApp.
+    pub id: String,
+    pub status: SendState,
+    /// Why it was given up.
+    pub detail: Option<String>,
+    pub accepted_at: DateTime<Utc>,
+    /// When WhatsApp had it, or when it was given up.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Where a message is.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SendState {
+    /// Stored; it goes out when the link is open.
+    Queued,
+    /// WhatsApp has it.
+    Sent,
+    /// Given up.
+    Failed,
+}
+
+/// The bots.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BotList {
+    pub bots: Vec<Bot>,
+}
+
+/// A bot and its link.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Bot {
+    pub name: String,
+    /// "native" or "hosted".
+    pub kind: &'static str,
+    /// "open", "pairing", "connecting", "backing_off", "parked", "standby" and so on, as in /status.
+    pub state: &'static str,
+    pub since: DateTime<Utc>,
+    pub open_since: Option<DateTime<Utc>>,
+}
+
+impl Bot {
+    pub fn of(name: &str, bot: &BotStatus) -> Self {
+        let bot = bot.shown();
+        Self {
+            name: name.to_owned(),
+            kind: if bot.hosted.is_some() { "hosted" } else { "native" },
+            state: bot.state.name(),
+            since: bot.since,
+            open_since: bot.open_since,
+        }
+    }
+}
+
+impl Sent {
+    /// One that was just accepted.
+    pub fn queued(id: String, at: DateTime<Utc>) -> Self {
+        Self { id, status: SendState::Queued, detail: None, accepted_at: at, ended_at: None }
+    }
+
+    pub fn of(id: String, status: OutgoingStatus) -> Self {
+        Self {
+            id,
+            status: match status.sent {
+                None => SendState::Queued,
+                Some(true) => SendState::Sent,
+                Some(false) => SendState::Failed,
+            },
+            detail: Some(status.detail).filter(|detail| !detail.is_empty()),
+            accepted_at: status.created_at,
+            ended_at: status.ended_at,
+        }
+    }
+}
+
+impl NewMessage {
+    /// What is stored, or what is wrong.
+    pub fn content(self) -> Result<Content, String> {
+        let to = address(&self.to, "to")?;
+        let what = match (self.text, self.reaction) {
+            (Some(text), None) => {
+                let length = text.chars().count();
+                if text.trim().is_empty() || length > LONGEST_TEXT {
+                    return Err(format!("text must have 1 to {LONGEST_TEXT} characters and not only blanks"));
+                }
+                if text.chars().any(|c| c.is_control() && !"\n\r\t".contains(c)) {
+                    return Err(
+                        "text must be without control characters, line breaks and tabs aside".to_owned()
+                    );
+                }
+                let quotes = self.reply_to.map(|reference| reference.quoted(&to, false)).transpose()?;
+                What::Text { text, quotes }
+            }
+            (None, Some(_)) if self.reply_to.is_some() => {
+                return Err("reply_to belongs to a text; a reaction names its message in reaction.to".into());
+            }
+            (None, Some(Reaction { emoji, to: of, own })) => {
+                if emoji.len() > LONGEST_EMOJI || emoji.chars().any(char::is_whitespace) {
+                    return Err("reaction.emoji must be one emoji, or empty".to_owned());
+                }
+                What::Reaction { emoji, of: of.quoted(&to, own)? }
+            }
+            (Some(_), Some(_)) => return Err("either text or reaction, not both".to_owned()),
+            (None, None) => return Err("nothing to send: set text or reaction".to_owned()),
+        };
+        Ok(Content { to, what })
+    }
+}
+
+impl Reference {
+    fn quoted(self, chat: &str, own: bool) -> Result<Quoted, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.id.is_empty() || self.id.len() > 128 || !self.id.chars().all(plain) {
+            return Err("the id of the other message is not one of WhatsApp's".to_owned());
+        }
+        let text = self.text.unwrap_or_default();
+        if text.chars().count() > 4096 {
+            return Err("the text of the quote must have at most 4096 characters".to_owned());
+        }
+        let from = match self.from {
+            _ if own => None,
+            Some(from) => Some(address(&from, "from")?),
+            None if chat.ends_with("@g.us") => {
+                return Err("in a group, from must say who wrote the other message".to_owned());
+            }
+            None => Some(chat.to_owned()),
+        };
+        Ok(Quoted { id: self.id, from, text })
+    }
+}
+
+/// Read from an object only: what is derived reads from a list of its fields as well.
+pub fn only_object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let object = Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(object)).map_err(de::Error::custom)
+}
+
+fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let Some(object) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
+    serde_json::from_value(Value::Object(object)).map_err(de::Error::custom)
+}
+
+/// The address of a number, or the address itself.
+fn address(text: &str, key: &str) -> Result<String, String> {
+    let text = text.trim();
+    let wrong = || {
+        Err(format!(
+            "{key} must be a phone number with country code, such as \"+4915112345678\", or the address of a chat, such \
+             as \"120363000000000000@g.us\""
+        ))
+    };
+    if let Some((user, server)) = text.split_once('@') {
+        let known = ["s.whatsapp.net", "g.us", "lid"].contains(&server);
+        let plain = user.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        return if known && plain && (3..=40).contains(&user.len()) { Ok(text.to_owned()) } else { wrong() };
+    }
+    let digits: String = text.trim_start_matches('+').chars().filter(|c| !" -()./".contains(*c)).collect();
+    let good = (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if good && !digits.starts_with('0') { Ok(format!("{digits}@s.whatsapp.net")) } else { wrong() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(json: &str) -> Result<Content, String> {
+        let message: NewMessage = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        message.content()
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_understood() {
+        for (text, expected) in [
+            ("+49 151 1234-5678", "4915112345678@s.whatsapp.net"),
+            ("4915112345678", "4915112345678@s.whatsapp.net"),
+            ("120363000000000000@g.us", "120363000000000000@g.us"),
+            ("99887766@lid", "99887766@lid"),
+        ] {
+            assert_eq!(address(text, "to").as_deref(), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "0151 234567", "hello", "1@s.whatsapp.net", "x@g.us", "491511@example.com", "+49151x"]
+        {
+            assert!(address(text, "to").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_with_its_reason() {
+        for (json, part) in [
+            (r#"{"to":"+4915112345678"}"#, "nothing to send"),
+            (r#"{"to":"+4915112345678","text":"  "}"#, "text must have"),
+            (r#"{"to":"x","text":"hi"}"#, "to must be"),
+            (r#"{"to":"+4915112345678","text":"hi","reaction":{"emoji":"👍","to":{"id":"A"}}}"#, "not both"),
+            (r#"{"to":"+4915112345678","text":"hi","dance":1}"#, "unknown field"),
+            (r#"{"to":"+4915112345678","text":"hi","reply_to":{"id":"A/B"}}"#, "not one of WhatsApp's"),
+            (r#"{"to":"12036300@g.us","text":"hi","reply_to":{"id":"A"}}"#, "in a group"),
+            (r#"{"to":"+4915112345678","reaction":{"emoji":"a b","to":{"id":"A"}}}"#, "one emoji"),
+        ] {
+            let refused = content(json).expect_err(json);
+            assert!(refused.contains(part), "{json}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_reaction_to_ones_own_message_has_no_author() {
+        let json = r#"{"to":"+4915112345678","reaction":{"emoji":"🎉","to":{"id":"3EB0AA"},"own":true}}"#;
+        let What::Reaction { of, emoji, .. } = content(json).expect("good").what else {
+            panic!("a reaction")
+        };
+        assert_eq!((of.from, emoji.as_str()), (None, "🎉"));
+    }
+}
