@@ -203,14 +203,18 @@ fn next_steps(found: &Found, snapshot: &Snapshot) -> Vec<String> {
     } else {
         "scan the QR on http://localhost:3000/ with WhatsApp, Linked devices".to_owned()
     };
-    let program = if found.start.is_some() {
-        "; Heroku finds the program blacksky when a Linux build of it is committed as bin/blacksky"
-    } else {
-        ""
+    let commit = "git add -A && git commit -m \"blacksky keeps the bot linked\"".to_owned();
+    let (commit, program) = match &found.start {
+        Some(_) if found.node => (format!("npm install && {commit}"), ""),
+        Some(_) => (
+            commit,
+            "; the program blacksky must be on the PATH there: name blacksky's buildpack in heroku.buildpacks",
+        ),
+        None => (commit, ""),
     };
     vec![
         format!("blacksky run: {scan}"),
-        "git add -A && git commit -m \"blacksky keeps the bot linked\"".to_owned(),
+        commit,
         format!(
             "heroku create && heroku addons:create heroku-postgresql:essential-0 && heroku config:set \
              BLACKSKY_SECRET_KEY=$(openssl rand -hex 32) BLACKSKY_ADMIN_TOKEN=$(openssl rand -hex 16) && git push \

@@ -114,6 +114,10 @@ pub const SHORT_NAMES: [ShortName; 7] = [
     },
 ];
 
+/// What bin/compile reads while a slug is built (docs/heroku.md); no key of blacksky.toml.
+pub const OF_THE_BUILDPACK: [&str; 3] =
+    ["BLACKSKY_BUILDPACK_ARCHIVE", "BLACKSKY_BUILDPACK_SHA256", "BLACKSKY_BUILDPACK_SOURCE"];
+
 /// DYNO: set by Heroku, e.g. "web.1".
 pub const DYNO: &str = "DYNO";
 /// The app's own name on herokuapp.com, where dyno metadata is on.

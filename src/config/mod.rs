@@ -48,7 +48,7 @@ pub use commands::{Commands, Match, Program, Reply, Where};
 pub use database::{Database, DatabaseLocation, Tls};
 pub use environment::{Environment, NoEnvironment, ProcessEnvironment, inherited};
 pub use heartbeat::Heartbeat;
-pub use heroku::{Dyno, Heroku, ProcessType};
+pub use heroku::{Build, Dyno, Heroku, ProcessType};
 pub use jobs::{CatchUp, Job, JobAction, Overlap};
 pub use lease::Lease;
 pub use log::{Log, LogFormat, LogLevel};

@@ -202,6 +202,7 @@ impl<'a> Reader<'a> {
         for short in &environment::SHORT_NAMES {
             self.variables.insert(short.variable.to_owned());
         }
+        self.variables.extend(environment::OF_THE_BUILDPACK.map(str::to_owned));
         let mut names: Vec<String> =
             self.env.names().into_iter().filter(|name| name.starts_with("BLACKSKY_")).collect();
         names.sort();

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::environment::variable_of;
 use crate::config::values::web_url;
-use crate::config::{Client, Config, ProcessType};
+use crate::config::{Build, Client, Config, ProcessType};
 
 #[derive(Serialize)]
 struct AppJson<'c> {
@@ -78,7 +78,10 @@ pub fn text(config: &Config) -> String {
         repository: public(app.repository.as_ref()),
         logo: public(app.logo.as_ref()),
         success_url: success_url(config),
-        stack: &config.heroku.stack,
+        stack: match config.heroku.build {
+            Build::Container => "container",
+            Build::Buildpack | Build::Npm => &config.heroku.stack,
+        },
         addons: &config.heroku.addons,
         buildpacks: config.heroku.buildpacks.iter().map(|url| Buildpack { url }).collect(),
         env: variables(config),

@@ -111,7 +111,7 @@ fn unknown_keys(value: &Value, place: &str, unknown: &mut Vec<String>) {
 
 #[test]
 fn app_json_holds_only_what_heroku_knows() {
-    for toml in ["", WORKER, SEVERAL] {
+    for toml in ["", WORKER, SEVERAL, "[heroku]\nbuild = \"npm\"", "[heroku]\nbuild = \"container\""] {
         let app_json = app_json(&config(toml));
         let mut unknown = Vec::new();
         unknown_keys(&app_json, "", &mut unknown);

@@ -1,4 +1,4 @@
-//! Config → Procfile, app.json, package.json's start script: pure functions of Config.
+//! Config → Procfile, app.json, Dockerfile, package.json's start script: pure functions of Config.
 //!
 //! No such file can hold a mark that says who wrote it (a Procfile has no comments, JSON neither), so
 //! `.blacksky-gen` keeps the SHA-256 of what was written, in the form of `sha256sum`. A file whose
@@ -6,6 +6,7 @@
 //! digest is of that value.
 
 pub mod app_json;
+pub mod container;
 #[cfg(test)]
 mod heroku_tests;
 pub mod package_json;
@@ -14,7 +15,7 @@ pub mod write;
 
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
+use crate::config::{Build, Config};
 
 pub use write::{Force, Refusal, Report, check, edited, replace, wanted, write};
 
@@ -32,10 +33,19 @@ pub const DIGESTS: &str = ".blacksky-gen";
 
 /// The deploy files of a configuration; the digests come last.
 pub fn artifacts(config: &Config) -> Vec<Artifact> {
-    let mut files = vec![
-        Artifact { path: "Procfile", text: procfile::text(config) },
-        Artifact { path: "app.json", text: app_json::text(config) },
-    ];
+    let mut files = Vec::new();
+    let mut add = |path, text| files.push(Artifact { path, text });
+    if config.heroku.build != Build::Container {
+        add("Procfile", procfile::text(config));
+    }
+    add("app.json", app_json::text(config));
+    if config.heroku.build == Build::Container {
+        add("heroku.yml", container::heroku_yml(config));
+        if let Some(text) = container::dockerfile(config) {
+            add("Dockerfile", text);
+        }
+        add(".dockerignore", container::dockerignore(config));
+    }
     let mut digests: String =
         files.iter().map(|file| format!("{}  {}\n", digest(&file.text), file.path)).collect();
     if package_json::concerns(config) {
@@ -105,6 +115,33 @@ mod tests {
     #[test]
     fn of_a_worker() {
         insta::assert_snapshot!(made_from("[heroku]\nprocess = \"worker\"\ndyno = \"eco\"\naddons = []"));
+    }
+
+    #[test]
+    fn of_a_bot_by_npm() {
+        insta::assert_snapshot!(made_from(
+            "[heroku]\nbuild = \"npm\"\n[bots.main]\nkind = \"hosted\"\ncommand = [\"node\", \"index.js\"]"
+        ));
+    }
+
+    #[test]
+    fn of_a_container() {
+        insta::assert_snapshot!(made_from("[heroku]\nbuild = \"container\"\nprocess = \"worker\""));
+    }
+
+    #[test]
+    fn of_a_container_with_a_node_program() {
+        insta::assert_snapshot!(made_from(
+            "[heroku]\nbuild = \"container\"\n[bots.main]\nkind = \"hosted\"\ncommand = [\"node\", \"index.js\"]\nsession_dir = \"data/auth\""
+        ));
+    }
+
+    #[test]
+    fn a_container_with_another_program_has_a_dockerfile_of_its_own() {
+        let made = made_from(
+            "[heroku]\nbuild = \"container\"\n[bots.main]\nkind = \"hosted\"\ncommand = [\"python3\", \"bot.py\"]",
+        );
+        assert!(made.contains("== heroku.yml") && !made.contains("== Dockerfile"), "{made}");
     }
 
     #[test]

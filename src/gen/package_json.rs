@@ -1,11 +1,12 @@
-//! package.json: `npm start` and Heroku start blacksky; every other byte stays as it is.
+//! package.json: `npm start` and Heroku start blacksky, and where npm brings it, it is a dependency; every other
+//! byte stays as it is.
 //!
 //! An existing file is edited in place, by the spans of its values: order, indent, line ends, byte order mark
 //! and repeated keys are a person's and stay. Without a file one is made.
 
 mod spans;
 
-use crate::config::{Client, Config};
+use crate::config::{Build, Client, Config};
 
 use super::digest;
 use spans::{Object, Value};
@@ -16,6 +17,11 @@ pub const PATH: &str = "package.json";
 pub const KEY: &str = "package.json#scripts.start";
 /// What `npm start` runs. The bot's own command stands in blacksky.toml.
 pub const START: &str = "blacksky run";
+
+/// The package that holds the program.
+pub const PACKAGE: &str = "blacksky";
+/// Releases that work as this one does.
+pub const RELEASES: &str = concat!("^", env!("CARGO_PKG_VERSION"));
 
 /// Why a package.json cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +39,16 @@ pub fn concerns(config: &Config) -> bool {
         Client::Hosted(hosted) => is_node(&hosted.command),
         Client::Native(_) => false,
     });
-    node || config.heroku.buildpacks.iter().any(|buildpack| buildpack.contains("nodejs"))
+    node || config.heroku.has_node_buildpack()
+}
+
+/// Whether the program comes with npm's packages.
+fn depends(config: &Config) -> bool {
+    match config.heroku.build {
+        Build::Npm => true,
+        Build::Container => concerns(config),
+        Build::Buildpack => false,
+    }
 }
 
 /// Whether a command is a program of Node, also behind `env`.
@@ -47,12 +62,15 @@ pub fn is_node(command: &[String]) -> bool {
 
 /// The file when there is none yet.
 pub fn created(config: &Config) -> String {
-    let json = serde_json::json!({
+    let mut json = serde_json::json!({
         "name": npm_name(&config.app.name),
         "version": "1.0.0",
         "private": true,
         "scripts": { "start": START },
     });
+    if depends(config) {
+        json["dependencies"] = serde_json::json!({ PACKAGE: RELEASES });
+    }
     // Strings and maps with string keys always serialise.
     let mut text = serde_json::to_string_pretty(&json).unwrap_or_default();
     text.push('\n');
@@ -67,32 +85,45 @@ fn npm_name(name: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' })
         .collect();
     let name = name.trim_matches(['-', '.', '_']);
-    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+    match name {
+        "" => "app".to_owned(),
+        // npm refuses a package that depends on one of its own name.
+        PACKAGE => format!("{PACKAGE}-app"),
+        name => name.to_owned(),
+    }
 }
 
-/// The file with our script in it.
+/// The file with our values in it: the start script of `created`, and its dependency where there is none yet. One
+/// that is there, and its version, is a person's or npm's.
 ///
 /// # Errors
-/// It is no JSON object, or its `scripts` are none.
-pub fn edited(on_disk: &[u8]) -> Result<Vec<u8>, Broken> {
+/// It is no JSON object, or its `scripts` or `dependencies` are none.
+pub fn edited(on_disk: &[u8], created: &str) -> Result<Vec<u8>, Broken> {
+    let with_start = put(on_disk, "scripts", "start", START, true)?;
+    let created: serde_json::Value = serde_json::from_str(created).unwrap_or_default();
+    match created["dependencies"][PACKAGE].as_str() {
+        Some(releases) => put(&with_start, "dependencies", PACKAGE, releases, false),
+        None => Ok(with_start),
+    }
+}
+
+/// The file with one value in one of its sections.
+fn put(on_disk: &[u8], section: &str, key: &str, wanted: &str, replace: bool) -> Result<Vec<u8>, Broken> {
     let text = text_of(on_disk)?;
-    let edit = match find(text)? {
-        Found::Start(value) if value.as_str() == Some(START) => return Ok(on_disk.to_vec()),
-        Found::Start(value) => (value.span, quoted(START)),
-        Found::Scripts(scripts) => scripts.with(text, "start", &quoted(START), 2),
+    let (span, new) = match find(text, section, key)? {
+        Found::Value(value) if !replace || value.as_str() == Some(wanted) => return Ok(on_disk.to_vec()),
+        Found::Value(value) => (value.span, quoted(wanted)),
+        Found::Section(object) => object.with(text, key, &quoted(wanted), 2),
         Found::Root(root) => {
             let colon = root.colon(text).to_owned();
-            let unit = root.indent(text).map(|(end, unit)| (end.to_owned(), unit.to_owned()));
-            let inner = match unit {
-                Some((end, unit)) => {
-                    format!("{{{end}{unit}{unit}\"start\"{colon}{}{end}{unit}}}", quoted(START))
-                }
-                None => format!("{{\"start\"{colon}{}}}", quoted(START)),
+            let (key, wanted) = (quoted(key), quoted(wanted));
+            let inner = match root.indent(text) {
+                Some((end, unit)) => format!("{{{end}{unit}{unit}{key}{colon}{wanted}{end}{unit}}}"),
+                None => format!("{{{key}{colon}{wanted}}}"),
             };
-            root.with(text, "scripts", &inner, 1)
+            root.with(text, section, &inner, 1)
         }
     };
-    let (span, new) = edit;
     Ok([&text.as_bytes()[..span.start], new.as_bytes(), &text.as_bytes()[span.end..]].concat())
 }
 
@@ -102,9 +133,9 @@ pub fn edited(on_disk: &[u8]) -> Result<Vec<u8>, Broken> {
 /// As [`edited`].
 pub fn start_of(on_disk: &[u8]) -> Result<Option<String>, Broken> {
     let text = text_of(on_disk)?;
-    Ok(match find(text)? {
-        Found::Start(value) => Some(value.as_str().unwrap_or(&text[value.span.clone()]).to_owned()),
-        Found::Scripts(_) | Found::Root(_) => None,
+    Ok(match find(text, "scripts", "start")? {
+        Found::Value(value) => Some(value.as_str().unwrap_or(&text[value.span.clone()]).to_owned()),
+        Found::Section(_) | Found::Root(_) => None,
     })
 }
 
@@ -113,10 +144,10 @@ pub fn digest_line(start: &str) -> String {
     format!("{}  {KEY}", digest(start))
 }
 
-/// How much of the path to `scripts.start` is there.
+/// How much of the path to a value is there.
 enum Found {
-    Start(Value),
-    Scripts(Object),
+    Value(Value),
+    Section(Object),
     Root(Object),
 }
 
@@ -128,20 +159,21 @@ fn text_of(bytes: &[u8]) -> Result<&str, Broken> {
 }
 
 /// Of a key that is there twice JSON takes the last.
-fn find(text: &str) -> Result<Found, Broken> {
+fn find(text: &str, section: &str, key: &str) -> Result<Found, Broken> {
     let root = spans::parse(text)?;
     let at = root.span.start;
     let Some(root) = root.object() else {
         return Err(spans::broken(text, at, "must be an object: begin it with { and end it with }"));
     };
-    let Some(scripts) = root.last("scripts") else { return Ok(Found::Root(root)) };
-    let at = scripts.span.start;
-    let Some(scripts) = scripts.clone().object() else {
-        return Err(spans::broken(text, at, "\"scripts\" must be an object, as npm wants it"));
+    let Some(object) = root.last(section) else { return Ok(Found::Root(root)) };
+    let at = object.span.start;
+    let Some(object) = object.clone().object() else {
+        let what = format!("\"{section}\" must be an object, as npm wants it");
+        return Err(spans::broken(text, at, &what));
     };
-    Ok(match scripts.last("start") {
-        Some(start) => Found::Start(start.clone()),
-        None => Found::Scripts(scripts),
+    Ok(match object.last(key) {
+        Some(value) => Found::Value(value.clone()),
+        None => Found::Section(object),
     })
 }
 

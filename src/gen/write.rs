@@ -54,7 +54,7 @@ pub enum Force {
 pub fn wanted(artifact: &Artifact, on_disk: Option<&[u8]>) -> Result<Vec<u8>, Refusal> {
     match on_disk {
         Some(bytes) if artifact.path == package_json::PATH && !is_blank(bytes) => {
-            Ok(package_json::edited(bytes)?)
+            Ok(package_json::edited(bytes, &artifact.text)?)
         }
         _ => Ok(artifact.text.clone().into_bytes()),
     }

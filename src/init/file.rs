@@ -33,7 +33,9 @@ fn hosted(text: &mut String, found: &Found, command: &[String]) {
         "dyno = \"basic\" # never sleeps; an eco web dyno falls asleep after 30 minutes without a request\n",
     );
     if found.node {
-        text.push_str("buildpacks = [\"heroku/nodejs\"] # installs the bot's packages\n");
+        text.push_str(
+            "build = \"npm\"  # the package blacksky, beside the bot's packages, brings the program\n",
+        );
     }
     text.push_str("\n[bots.main]\nkind = \"hosted\" # this folder's own program is the bot; blacksky keeps it running\n");
     let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();

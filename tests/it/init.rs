@@ -51,11 +51,16 @@ fn a_bot_gets_its_files_and_loses_nothing() {
     }
     let toml = read(path, "blacksky.toml");
     assert!(toml.contains("command = [\"node\", \"index.js\"]\nsession_dir = \"session\" #"), "{toml}");
-    assert_eq!(read(path, "Procfile"), "web: blacksky run\nrelease: blacksky migrate\n");
+    assert_eq!(
+        read(path, "Procfile"),
+        "web: ./node_modules/.bin/blacksky run\nrelease: ./node_modules/.bin/blacksky migrate\n"
+    );
     assert_eq!(read(path, "Procfile.before-blacksky"), "worker: npm start\n");
     assert_eq!(
         read(path, "package.json"),
-        PACKAGE.replace("nodemon index.js", "blacksky run"),
+        PACKAGE
+            .replace("nodemon index.js", "blacksky run")
+            .replace("rc14\"", "rc14\", \"blacksky\": \"^0.1.0\""),
         "the rest stays"
     );
     let app: Value = serde_json::from_str(&read(path, "app.json")).unwrap();

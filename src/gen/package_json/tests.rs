@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn edit(text: &str) -> String {
-    String::from_utf8(edited(text.as_bytes()).unwrap_or_else(|broken| panic!("{broken}: {text}"))).unwrap()
+    String::from_utf8(edited(text.as_bytes(), "").unwrap_or_else(|broken| panic!("{broken}: {text}")))
+        .unwrap()
 }
 
 #[test]
@@ -41,6 +42,32 @@ fn only_the_start_script_changes() {
 }
 
 #[test]
+fn the_dependency_is_added_once_and_never_replaced() {
+    let created = r#"{"dependencies":{"blacksky":"^1.2.3"}}"#;
+    let depending = |text: &str| String::from_utf8(edited(text.as_bytes(), created).unwrap()).unwrap();
+    for (before, after) in [
+        (
+            "{\n  \"scripts\": {\n    \"start\": \"blacksky run\"\n  },\n  \"dependencies\": {\n    \"ws\": \"8\"\n  }\n}\n",
+            "{\n  \"scripts\": {\n    \"start\": \"blacksky run\"\n  },\n  \"dependencies\": {\n    \"ws\": \"8\",\n    \"blacksky\": \"^1.2.3\"\n  }\n}\n",
+        ),
+        (
+            "{\n  \"name\": \"a\"\n}\n",
+            "{\n  \"name\": \"a\",\n  \"scripts\": {\n    \"start\": \"blacksky run\"\n  },\n  \"dependencies\": {\n    \"blacksky\": \"^1.2.3\"\n  }\n}\n",
+        ),
+        // Another version or place of it is somebody's choice.
+        (
+            r#"{"scripts":{"start":"node ."},"dependencies":{"blacksky":"file:blacksky.tgz"}}"#,
+            r#"{"scripts":{"start":"blacksky run"},"dependencies":{"blacksky":"file:blacksky.tgz"}}"#,
+        ),
+    ] {
+        assert_eq!(depending(before), after);
+        assert_eq!(depending(after), after);
+    }
+    let broken = edited(br#"{"dependencies": []}"#, created).unwrap_err().to_string();
+    assert!(broken.contains("\"dependencies\" must be an object"), "{broken}");
+}
+
+#[test]
 fn what_is_no_package_json_is_told_with_its_place() {
     for (text, told) in [
         ("", "1:1: is not JSON: it ends before the value"),
@@ -54,12 +81,12 @@ fn what_is_no_package_json_is_told_with_its_place() {
         ("{\"scripts\": \"x\"}", "1:13: \"scripts\" must be an object"),
         ("{'a': 1}", "1:2: is not JSON: a key in double quotes"),
     ] {
-        let broken = edited(text.as_bytes()).expect_err(text).to_string();
+        let broken = edited(text.as_bytes(), "").expect_err(text).to_string();
         assert!(broken.starts_with(&format!("package.json:{told}")), "{text:?}: {broken}");
     }
-    assert!(edited(b"{\"a\": \"\xff\"}").unwrap_err().to_string().contains("1:8: is not UTF-8"));
+    assert!(edited(b"{\"a\": \"\xff\"}", "").unwrap_err().to_string().contains("1:8: is not UTF-8"));
     let deep = "[".repeat(100_000);
-    assert!(edited(deep.as_bytes()).unwrap_err().what.contains("deeply"));
+    assert!(edited(deep.as_bytes(), "").unwrap_err().what.contains("deeply"));
 }
 
 /// A JSON text with any layout, any order and repeated keys.
@@ -136,8 +163,8 @@ fn package() -> BoxedStrategy<String> {
 
 /// Length of the start script as it is written.
 fn value_span(text: &str) -> usize {
-    match find(text) {
-        Ok(Found::Start(value)) => value.span.len(),
+    match find(text, "scripts", "start") {
+        Ok(Found::Value(value)) => value.span.len(),
         _ => 0,
     }
 }
@@ -173,7 +200,7 @@ proptest! {
 
     #[test]
     fn anything_is_answered(text in prop_oneof!["\\PC{0,60}", "[\\[\\]{},:\"0-9a-z \\\\\n/-]{0,60}"]) {
-        let ours = edited(text.as_bytes()).is_ok();
+        let ours = edited(text.as_bytes(), "").is_ok();
         let theirs: Result<serde_json::Map<String, serde_json::Value>, _> =
             serde_json::from_str(text.trim_start_matches('\u{feff}'));
         if theirs.is_err() && !text.contains("\\u") {
