@@ -31,6 +31,10 @@ pub enum Command {
     Init(Init),
     /// Print the JSON schema of blacksky.toml
     Schema,
+    /// Print what makes a shell complete blacksky's words
+    Completions(Completions),
+    /// Print the manual page, or write all pages
+    Man(Man),
     /// Apply the database migrations (Procfile's release phase)
     Migrate(Json),
     /// How the links of a running blacksky stand; exit 0 only when all are open
@@ -199,6 +203,19 @@ pub struct Forget {
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write the page of every command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod check;
+mod completions;
 mod config;
 #[cfg(feature = "simulator")]
 mod demo;
@@ -9,6 +10,7 @@ mod r#gen;
 mod init;
 mod job;
 pub mod load;
+mod man;
 mod migrate;
 pub mod output;
 mod run;
@@ -31,6 +33,8 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Gen(args) => r#gen::run(&cli, args),
         Command::Init(args) => init::run(&cli, args),
         Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
         Command::Status(args) => status::run(&cli, args),
         Command::Alerts(args) => alerts::run(&cli, args),
