@@ -18,6 +18,8 @@ mod api;
 #[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
+mod buildpack;
+#[cfg(feature = "simulator")]
 mod chaos;
 #[cfg(feature = "simulator")]
 mod chaos_short;
@@ -33,6 +35,8 @@ mod config_fixtures;
 mod database_trouble;
 #[cfg(feature = "simulator")]
 mod dead_links;
+#[cfg(feature = "simulator")]
+mod deploy;
 #[cfg(feature = "simulator")]
 mod dyno_life;
 #[cfg(feature = "simulator")]
@@ -71,6 +75,8 @@ mod native_link;
 mod native_order;
 #[cfg(feature = "simulator")]
 mod native_store;
+#[cfg(feature = "simulator")]
+mod npm_package;
 #[cfg(feature = "simulator")]
 mod one_page;
 #[cfg(feature = "simulator")]

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -106,6 +106,11 @@ impl Dyno {
             .expect("permissions");
         for path in [&app, &tmp] {
             fs::create_dir(path).expect("a folder");
+        }
+        if let Some(archive) = &slug.archive {
+            let unpacked =
+                std::process::Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&app).status();
+            assert!(unpacked.expect("tar").success(), "{} cannot be unpacked", archive.display());
         }
         for (file, text) in &slug.files {
             let path = app.join(file);
@@ -401,7 +406,7 @@ async fn collect(mut pipe: impl AsyncRead + Unpin, shared: Arc<Shared>) {
 }
 
 /// A folder for temporary files that any account can reach into.
-fn base() -> PathBuf {
+pub(super) fn base() -> PathBuf {
     let folder = std::env::temp_dir();
     if reachable(&folder) { folder } else { "/tmp".into() }
 }
@@ -413,7 +418,7 @@ fn reachable(path: &Path) -> bool {
 }
 
 /// An account that no other dyno of any test uses, if the tests may choose one and it can reach `program`.
-fn account(program: &Path) -> Option<u32> {
+pub(super) fn account(program: &Path) -> Option<u32> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 200_000;
     let root = fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0);
@@ -428,14 +433,14 @@ fn account(program: &Path) -> Option<u32> {
 }
 
 /// Gives a folder and all in it to the account.
-fn give(path: &Path, user: Option<u32>) {
+pub(super) fn give(path: &Path, user: Option<u32>) {
     let Some(user) = user else { return };
-    if path.is_dir() {
+    if path.is_dir() && !path.is_symlink() {
         for entry in fs::read_dir(path).expect("a folder").flatten() {
             give(&entry.path(), Some(user));
         }
     }
-    chown(path, Some(user), Some(user)).expect("the tests may give it away");
+    lchown(path, Some(user), Some(user)).expect("the tests may give it away");
 }
 
 /// A port that is free now, below those that the system gives to outgoing connections.

@@ -1,5 +1,7 @@
 pub mod blacksky;
 pub mod browser;
+#[cfg(feature = "simulator")]
+pub mod build;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod dyno;
 pub mod eventually;
@@ -13,6 +15,8 @@ pub mod postgres;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod proxy;
 pub mod qr;
+#[cfg(feature = "simulator")]
+pub mod release;
 pub mod sim;
 pub mod site;
 #[allow(dead_code, reason = "tests take what they need of it")]

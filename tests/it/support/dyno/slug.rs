@@ -45,6 +45,8 @@ pub struct Slug {
     pub env: BTreeMap<String, String>,
     /// Files of the folder: name → text.
     pub files: BTreeMap<String, String>,
+    /// A packed slug, unpacked into the folder before anything else.
+    pub archive: Option<PathBuf>,
     /// What is too large to be copied into every dyno: name → where it is.
     pub links: BTreeMap<String, PathBuf>,
     /// `web` gets a PORT that it must bind; any other type does not.
@@ -64,11 +66,21 @@ impl Slug {
         Self::new("worker", ["sh", "-c", script])
     }
 
+    /// A line of a Procfile on a packed slug, as the dyno manager starts it: behind the scripts of `.profile.d`.
+    /// `more` is appended to the line.
+    pub fn packed(archive: PathBuf, process: &str, line: &str, more: &str) -> Self {
+        let start = format!(
+            "for script in .profile.d/*.sh; do [ -f \"$script\" ] && . \"$script\"; done; exec {line}{more}"
+        );
+        Self { archive: Some(archive), ..Self::new(process, ["bash", "-c", &start]) }
+    }
+
     fn new<'a>(process: &str, command: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             command: command.into_iter().map(str::to_owned).collect(),
             env: BTreeMap::new(),
             files: BTreeMap::new(),
+            archive: None,
             links: BTreeMap::new(),
             process: process.to_owned(),
             rules: Rules::default(),

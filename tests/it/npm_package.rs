@@ -1,0 +1,104 @@
+//! The archive and the npm packages as people install them.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::release::{self, PLATFORM, TARGET, VERSION, output, run};
+
+#[test]
+fn packing_twice_gives_the_same_bytes() {
+    let again = tempfile::tempdir().unwrap();
+    let (first, second) =
+        (fs::read(release::archive()).unwrap(), fs::read(release::pack(again.path())).unwrap());
+    assert_eq!(release::sha256(&first), release::sha256(&second));
+
+    let names = run(Command::new("tar").arg("-tzvf").arg(release::archive()));
+    let inside = format!("blacksky-{VERSION}-{TARGET}");
+    for (mode, name) in [
+        ("-rwxr-xr-x 0/0", "blacksky"),
+        ("-rw-r--r-- 0/0", "README.md"),
+        ("-rw-r--r-- 0/0", "CHANGELOG.md"),
+        ("-rw-r--r-- 0/0", "completions/_blacksky"),
+        ("-rw-r--r-- 0/0", "completions/blacksky.bash"),
+        ("-rw-r--r-- 0/0", "completions/blacksky.fish"),
+        ("-rw-r--r-- 0/0", "man/blacksky.1"),
+        ("-rw-r--r-- 0/0", "man/blacksky-session-export.1"),
+    ] {
+        let found =
+            names.lines().any(|line| line.starts_with(mode) && line.ends_with(&format!("{inside}/{name}")));
+        assert!(found, "{mode} {name}: {names}");
+    }
+}
+
+#[test]
+fn the_packed_files_install_into_an_empty_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let npm = |args: &[&str]| {
+        let mut command = Command::new("npm");
+        command.current_dir(folder.path()).args(args).args(["--offline", "--no-audit", "--no-fund"]);
+        // A package.json in a folder above would be taken for the project.
+        command.arg("--prefix").arg(folder.path());
+        command.env("npm_config_cache", folder.path().join("cache"));
+        command
+    };
+    let files: Vec<&str> = release::npm_packages().iter().map(|file| file.to_str().unwrap()).collect();
+    run(npm(&["install"]).args(&files));
+    let version = format!("blacksky {VERSION}\n");
+    let npx = |args: &[&str]| {
+        let mut command = Command::new("npx");
+        command.current_dir(folder.path()).arg("--no-install").arg("blacksky").args(args);
+        command.env("npm_config_cache", folder.path().join("cache"));
+        command
+    };
+    assert_eq!(run(&mut npx(&["--version"])), version);
+    assert_eq!(run(Command::new(folder.path().join("node_modules/.bin/blacksky")).arg("--version")), version);
+    // Arguments and exit codes pass through the script.
+    assert_eq!(output(&mut npx(&["check", "--config", "not there.toml"])).status.code(), Some(78));
+
+    // The program itself is the process: nothing stays between it and a signal.
+    let program = folder.path().join(format!("node_modules/blacksky-{PLATFORM}/bin/blacksky"));
+    let mut sim = Command::new(folder.path().join("node_modules/.bin/blacksky"))
+        .args(["sim", "--port", "0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(sim.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    let running = fs::read_link(format!("/proc/{}/exe", sim.id())).unwrap();
+    sim.kill().unwrap();
+    sim.wait().unwrap();
+    assert_eq!(running, program.canonicalize().unwrap(), "{line}");
+
+    // Without the platform's package it says so.
+    fs::remove_dir_all(program.parent().unwrap().parent().unwrap()).unwrap();
+    let refused = output(&mut npx(&["--version"]));
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(69), "{stderr}");
+    assert!(stderr.contains(&format!("blacksky-{PLATFORM} is not installed")), "{stderr}");
+}
+
+#[test]
+fn the_packages_hold_the_program_and_nothing_else() {
+    let [main, platform] = release::npm_packages();
+    let list = |file| {
+        let names = run(Command::new("tar").arg("-tzf").arg(file));
+        let mut names: Vec<String> = names.lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let names = ["package/README.md", "package/bin/blacksky", "package/package.json"];
+    assert_eq!(list(main), names);
+    assert_eq!(list(platform), names);
+    let read = |file, name: &str| run(Command::new("tar").arg("-xzOf").arg(file).arg(name));
+    let json =
+        |file| -> serde_json::Value { serde_json::from_str(&read(file, "package/package.json")).unwrap() };
+    let (main, platform) = (json(main), json(platform));
+    assert_eq!(main["version"], VERSION);
+    assert_eq!(main["optionalDependencies"], serde_json::json!({ format!("blacksky-{PLATFORM}"): VERSION }));
+    assert_eq!(platform["name"], format!("blacksky-{PLATFORM}"));
+    assert_eq!(platform["os"], serde_json::json!(["linux"]));
+    for package in [main, platform] {
+        assert!(package.get("scripts").is_none(), "installing runs nothing: {package}");
+    }
+}
