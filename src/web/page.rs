@@ -25,6 +25,8 @@ use crate::store::JobOutcome;
 /// The style of all our pages.
 pub const STYLE: &str = include_str!("../../templates/page.css");
 const SCRIPT: &str = include_str!("../../templates/page.js");
+/// The script of a page that stands for a hosted bot until that answers.
+pub const RETRY: &str = include_str!("../../templates/refusal.js");
 
 /// The whole page for this visitor.
 pub fn page(name: &str, paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
@@ -87,10 +89,11 @@ pub fn content_security_policy() -> HeaderValue {
     static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
         let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; \
+            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}' 'sha256-{}'; connect-src 'self'; \
              img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             hash(STYLE),
-            hash(SCRIPT)
+            hash(SCRIPT),
+            hash(RETRY)
         );
         HeaderValue::try_from(policy).expect("base64 and ASCII words are a header value")
     });

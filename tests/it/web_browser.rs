@@ -25,7 +25,7 @@ fn payload(round: u32) -> String {
     )
 }
 
-fn show_qr(site: &TestSite, round: u32) {
+pub fn show_qr(site: &TestSite, round: u32) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::Pairing;
         bot.attempt = 0;
@@ -33,7 +33,7 @@ fn show_qr(site: &TestSite, round: u32) {
     });
 }
 
-fn open(site: &TestSite) {
+pub fn open(site: &TestSite) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::Open;
         bot.since = clock::now() - TimeDelta::minutes(134);
@@ -47,7 +47,7 @@ fn open(site: &TestSite) {
     });
 }
 
-fn back_off(site: &TestSite, wait: TimeDelta) {
+pub fn back_off(site: &TestSite, wait: TimeDelta) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::BackingOff;
         bot.advice = None;
@@ -66,7 +66,7 @@ fn back_off(site: &TestSite, wait: TimeDelta) {
     });
 }
 
-fn park(site: &TestSite, why: Parked) {
+pub fn park(site: &TestSite, why: Parked) {
     site.board.bot("main", |bot| {
         bot.state = LinkState::Parked(why);
         bot.advice = blacksky::link::advice::advice(bot.state).map(str::to_owned);
@@ -78,7 +78,7 @@ fn park(site: &TestSite, why: Parked) {
 }
 
 /// What the board says was said by web.1, and this is web.2.
-fn stand_by(site: &TestSite, qr_withheld: bool) {
+pub fn stand_by(site: &TestSite, qr_withheld: bool) {
     site.board.update(|snapshot| snapshot.dyno = Some("web.2".into()));
     site.board.bot("main", |bot| {
         bot.holder = None;
@@ -89,7 +89,7 @@ fn stand_by(site: &TestSite, qr_withheld: bool) {
 }
 
 /// A hosted bot: 3 files of session, a relay, a port.
-fn host(site: &TestSite, change: impl FnOnce(&mut HostedStatus)) {
+pub fn host(site: &TestSite, change: impl FnOnce(&mut HostedStatus)) {
     site.board.bot("main", |bot| {
         let mut hosted = HostedStatus { port: Some(45123), ..HostedStatus::default() };
         hosted.child.state = ChildState::Running;
@@ -106,7 +106,7 @@ fn host(site: &TestSite, change: impl FnOnce(&mut HostedStatus)) {
     });
 }
 
-fn crash(site: &TestSite) {
+pub fn crash(site: &TestSite) {
     park(site, Parked::BotCrashes);
     host(site, |hosted| {
         hosted.child.state = ChildState::CrashLoop;
@@ -257,7 +257,6 @@ async fn a_hosted_bot_is_followed_and_restarted_from_a_page_below_a_base() {
         hosted.child.state = ChildState::Waiting;
         hosted.child.next_start_at = Some(clock::now() + TimeDelta::seconds(30));
     });
-    until_word(&browser, "Connected").await;
     site.board.bot("main", |bot| bot.state = LinkState::Connecting);
     until_word(&browser, "Restarting").await;
     let big = browser.text(".big").await.expect("a countdown");

@@ -102,6 +102,7 @@ impl Refusal {
             let page = RefusalPage {
                 name: &shared.name,
                 style: page::STYLE,
+                script: page::RETRY,
                 base: &shared.paths.base,
                 text: &text,
                 retry_after,
@@ -123,8 +124,9 @@ impl Refusal {
 struct RefusalPage<'a> {
     name: &'a str,
     style: &'static str,
+    script: &'static str,
     base: &'a str,
     text: &'a str,
-    /// The page loads itself again.
+    /// Seconds until the page looks again.
     retry_after: Option<u32>,
 }
