@@ -21,6 +21,7 @@ pub mod r#gen;
 pub mod init;
 pub mod jobs;
 pub mod link;
+pub mod measure;
 pub mod post;
 pub mod runtime;
 pub mod sim;

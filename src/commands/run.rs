@@ -22,7 +22,7 @@ const SAME_SIGNAL: Duration = Duration::from_millis(250);
 /// closed in order first, and a third one ends even that.
 pub(super) fn run(cli: &Cli, args: &cli::Run) -> Result<Exit, Failure> {
     let config = super::load::load(cli)?.config;
-    logging::start(config.log);
+    logging::start_on(config.log, config.platform.dyno.clone());
     let link = LinkAddress::decide(args.link.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let mut again = false;
     let exit = super::block_on(run_until_signal(config, link, &mut again))?;

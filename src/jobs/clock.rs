@@ -19,6 +19,7 @@ use super::action::{self, Done, Means, Restarter};
 use super::schedule::Schedule;
 use crate::bot::handle::{Answer, BotHandle, Request};
 use crate::config::{CatchUp, Job, Overlap};
+use crate::measure;
 use crate::runtime::clock;
 use crate::runtime::status::{Board, JobRunStatus, JobStatus, Role};
 use crate::store::{JobEnd, JobKey, JobOutcome, JobRun, Owner, StoreError};
@@ -196,12 +197,14 @@ impl Clock {
             tracing::warn!(job = name, "left out: {detail}");
             let done =
                 Done { outcome: JobOutcome::Skipped, detail: detail.to_owned(), output: String::new() };
+            measure::job_ran(name, done.outcome.name(), Duration::ZERO);
             return self.end(&key, done, stop).await;
         }
         tracing::info!(job = name, action = job.action.word(), asked = key.asked, "a job begins");
         self.running(name, 1);
         let began = tokio::time::Instant::now();
         let done = action::perform(name, job, &self.means, self, stop).await;
+        measure::job_ran(name, done.outcome.name(), began.elapsed());
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (outcome, detail) = (done.outcome.name(), &done.detail);
         match done.outcome {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Heartbeat;
+use crate::measure;
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub struct Pulse {
     /// Frames that came in.
     frames: AtomicU64,
     probes: AtomicU64,
+    /// When the probe went out that nothing has followed yet, in microseconds after `origin` and one; 0 when there
+    /// is none.
+    probed: AtomicU64,
 }
 
 impl Default for Pulse {
@@ -61,6 +65,7 @@ impl Default for Pulse {
             spoke: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             probes: AtomicU64::new(0),
+            probed: AtomicU64::new(0),
         }
     }
 }
@@ -68,8 +73,21 @@ impl Default for Pulse {
 impl Pulse {
     /// A frame came in.
     pub fn heard(&self) {
-        self.heard.store(self.elapsed(), Ordering::Release);
+        let now = self.elapsed();
+        self.heard.store(now, Ordering::Release);
         self.frames.fetch_add(1, Ordering::Release);
+        if self.probed.load(Ordering::Relaxed) != 0 {
+            let probed = self.probed.swap(0, Ordering::Relaxed);
+            if probed != 0 {
+                measure::heartbeat(Duration::from_micros((now + 1).saturating_sub(probed)));
+            }
+        }
+    }
+
+    /// A probe goes out.
+    fn probe(&self) {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        self.probed.store(self.elapsed() + 1, Ordering::Relaxed);
     }
 
     /// A frame went out.
@@ -124,7 +142,7 @@ pub async fn watch(pulse: &Pulse, config: Heartbeat, mut probe: impl FnMut()) {
                 // Counted from the decision, not from the write: a socket that takes no bytes is as dead
                 // as one that gives none.
                 probed = Some((Instant::now(), frames));
-                pulse.probes.fetch_add(1, Ordering::Relaxed);
+                pulse.probe();
                 probe();
             }
             // Frames that come in meanwhile only move the time; it is looked at again when it is due.

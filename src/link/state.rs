@@ -52,7 +52,7 @@ pub enum Parked {
 
 impl LinkState {
     /// The word of the design for this state, as `/status` shows it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::WaitingForDatabase => "waiting_for_database",

@@ -9,8 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::status::{Board, LastBackup};
-use crate::config;
 use crate::store::{Backed, BackupInfo, Lease, Store, StoreError};
+use crate::{config, measure};
 
 /// One backup; a large session over a slow network takes seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -100,7 +100,14 @@ impl Backups {
         let began = Instant::now();
         let taking = self.0.store.back_up(session, under, &self.0.config);
         let outcome = tokio::time::timeout(deadline, taking).await;
-        let ms = began.elapsed().as_millis();
+        let took = began.elapsed();
+        let ms = took.as_millis();
+        match &outcome {
+            Ok(Ok(Backed::Written(_))) => measure::backed_up(bot, "taken", took),
+            Ok(Ok(Backed::Unchanged(_))) => measure::backed_up(bot, "unchanged", took),
+            Ok(Ok(Backed::NotLinked) | Err(StoreError::Fenced)) => {}
+            Ok(Err(_)) | Err(_) => measure::backed_up(bot, "failed", took),
+        }
         match outcome {
             Ok(Ok(Backed::Written(info))) => {
                 tracing::info!(

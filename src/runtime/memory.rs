@@ -89,14 +89,30 @@ fn used() -> Option<u64> {
     of_process("self")
 }
 
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub resident: u64,
+    pub swap: u64,
+}
+
+/// Memory of this process; `None` where there is no /proc.
+pub fn usage() -> Option<Usage> {
+    usage_of("self")
+}
+
 /// Resident memory and swap of a process in bytes; `None` once it has ended, and where there is no /proc.
 pub fn of_process(pid: &str) -> Option<u64> {
+    usage_of(pid).map(|usage| usage.resident + usage.swap)
+}
+
+fn usage_of(pid: &str) -> Option<Usage> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| -> Option<u64> {
         let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
-    Some((field("VmRSS:")? + field("VmSwap:").unwrap_or(0)) * 1024)
+    Some(Usage { resident: field("VmRSS:")? * 1024, swap: field("VmSwap:").unwrap_or(0) * 1024 })
 }
 
 #[cfg(test)]

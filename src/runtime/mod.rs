@@ -276,10 +276,10 @@ async fn keep_bots(
     bots.spawn("backups", backups.clone().run(stop.clone()));
     for (name, requests) in requests {
         let Some(bot) = config.bots.get(&name) else { continue };
-        let task = format!("bot {name}");
+        let task = name.clone();
         match &bot.client {
-            Client::Native(native) => bots.spawn(
-                task,
+            Client::Native(native) => bots.spawn_bot(
+                &task,
                 native::keep(Native {
                     name,
                     session: bot.session.clone(),
@@ -299,8 +299,8 @@ async fn keep_bots(
                     stop_now: stop_now.clone(),
                 }),
             ),
-            Client::Hosted(hosted) => bots.spawn(
-                task,
+            Client::Hosted(hosted) => bots.spawn_bot(
+                &task,
                 hosted::keep(
                     Hosted {
                         name,

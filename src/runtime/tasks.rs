@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// Named tasks under one stop token. Dropping it aborts what still runs.
 #[derive(Debug)]
@@ -39,7 +39,16 @@ impl Tasks {
     /// Starts a task.
     pub fn spawn(&mut self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
         let name = name.into();
-        let span = tracing::info_span!("task", task = %name);
+        let span = tracing::error_span!("task", task = %name);
+        self.spawn_in(span, name, task);
+    }
+
+    /// Starts the task of a bot, whose log lines name it.
+    pub fn spawn_bot(&mut self, bot: &str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_in(tracing::error_span!("bot", bot = %bot), format!("bot {bot}"), task);
+    }
+
+    fn spawn_in(&mut self, span: Span, name: String, task: impl Future<Output = ()> + Send + 'static) {
         let id = self.set.spawn(task.instrument(span)).id();
         self.names.insert(id, name);
     }

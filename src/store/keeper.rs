@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dyno::Handover;
 use super::{Dyno, Lease, Owner, Store, StoreError, boottime};
-use crate::config;
+use crate::{config, measure};
 
 /// Longest between two looks at the clock.
 const LOOK: Duration = Duration::from_millis(250);
@@ -240,6 +240,7 @@ impl Keeper {
             None => self.0.store.renew(&leases, self.0.ttl).await,
         };
         drop(told);
+        measure::leases_renewed(renewed.is_ok(), (self.0.clock)().saturating_sub(sent));
         match renewed {
             Ok(renewed) => {
                 for lease in &leases {
@@ -251,6 +252,7 @@ impl Keeper {
                             entry.deadline = self.deadline(sent);
                         }
                     } else if self.drop_if(&lease.session, |entry| entry.lease.epoch == lease.epoch) {
+                        measure::lease_lost("taken_over");
                         tracing::warn!(session = %lease.session, "the lease was taken over");
                     }
                 }
@@ -274,6 +276,7 @@ impl Keeper {
             .collect();
         for session in over {
             if self.drop_if(&session, |entry| entry.deadline <= now) {
+                measure::lease_lost("expired");
                 tracing::warn!(%session, "the lease ran out before it could be renewed");
             }
         }

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Denial, Gate};
 use super::login::retry_after;
 use super::paths::{HEALTHZ, Paths, STATUS};
-use super::{OwnAddress, Site, Target, actions, api, events, login, page, proxy, report};
+use super::{OwnAddress, Site, Target, actions, api, events, login, metrics, page, proxy, report, requests};
 use crate::bot::handle::BotHandle;
+use crate::measure;
 use crate::runtime::clock;
 use crate::runtime::status::Snapshot;
 use crate::store::Store;
@@ -78,6 +79,7 @@ impl Shared {
 
 /// The router of a site; event streams end with `stop`.
 pub fn router(site: Site, stop: CancellationToken) -> Router {
+    measure::start();
     let shared = Arc::new(Shared {
         name: site.name,
         snapshot: site.snapshot,
@@ -100,6 +102,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         .route(HEALTHZ, get(healthz))
         .route(&paths.below("readyz"), get(readyz))
         .route(&paths.below("events"), get(stream))
+        .route(&paths.below("metrics"), get(metrics::metrics))
         .route(&paths.below("login"), post(login::login))
         .route(&paths.below("logout"), post(login::logout))
         .route(&paths.below("bots/{name}/reconnect"), post(actions::reconnect))
@@ -118,6 +121,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         // Behind the layers: their limits and headers are not the bot's.
         .fallback(proxy::pass)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), learn))
+        .layer(middleware::from_fn(requests::follow))
         .with_state(shared)
 }
 
@@ -178,8 +182,9 @@ async fn stream(
 /// The answer to a path that nobody has.
 pub fn nothing_here(paths: &Paths) -> Response {
     let base = &paths.base;
-    let text =
-        format!("Nothing here. There are: {base}, {STATUS}, {HEALTHZ}, {base}readyz and {base}events.\n");
+    let text = format!(
+        "Nothing here. There are: {base}, {STATUS}, {HEALTHZ}, {base}readyz, {base}events and {base}metrics.\n"
+    );
     (StatusCode::NOT_FOUND, text).into_response()
 }
 

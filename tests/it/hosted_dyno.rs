@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::dyno_life::{FRIEND, PATIENCE, PHONE, TOKEN, pair};
 use crate::support::dyno::{App, Slug};
 use crate::support::eventually::eventually;
+use crate::support::openmetrics::Scrape;
 use crate::support::{node, postgres, sim};
 
 /// Baileys asks for a sign of life each 30 s unless told otherwise, and the relay waits 10 s for it.
@@ -88,6 +89,34 @@ fn told(what: &str, times: &mut [Duration]) {
     times.sort();
     let (Some(median), Some(most)) = (times.get(times.len() / 2), times.last()) else { return };
     println!("  {what}: {} times, until answered median {median:.2?} max {most:.2?}", times.len());
+}
+
+/// What `/metrics` says of a hosted bot that is open and has been restored.
+fn measured(scrape: &Scrape) {
+    let bot = [("bot", "main"), ("dyno", "web.1")];
+    for (sample, labels) in [
+        ("blacksky_hosted_running", &bot[..]),
+        ("blacksky_link_open", &bot),
+        ("blacksky_http_requests_total", &[("route", "(bot)"), ("status", "200")]),
+    ] {
+        assert_eq!(scrape.sum(sample, labels), 1.0, "{sample}\n{}", scrape.text);
+    }
+    for (sample, labels) in [
+        ("blacksky_hosted_memory_bytes", &bot[..]),
+        ("blacksky_memory_quota_bytes", &bot[1..]),
+        ("blacksky_vault_files", &bot),
+        ("blacksky_vault_size_bytes", &bot),
+        ("blacksky_vault_written_bytes_total", &bot),
+        ("blacksky_vault_mirror_duration_seconds_count", &bot[1..]),
+        ("blacksky_relay_dials_total", &bot),
+        ("blacksky_relay_frames_total", &[("direction", "in")]),
+        ("blacksky_relay_transferred_bytes_total", &[("direction", "in")]),
+        ("blacksky_relay_transferred_bytes_total", &[("direction", "out")]),
+        ("blacksky_lease_wins_total", &bot),
+    ] {
+        assert!(scrape.sum(sample, labels) >= 1.0, "{sample}\n{}", scrape.text);
+    }
+    assert_eq!(scrape.sum("blacksky_vault_mirror_duration_seconds_count", &[("dyno", "web.2")]), 0.0);
 }
 
 async fn outlives(guest: Guest) {
@@ -173,6 +202,7 @@ async fn outlives(guest: Guest) {
         let url = app.router().url("/hello");
         let hello = crate::support::http::client().get(url).send().await.expect("an answer");
         assert_eq!(hello.text().await.expect("a text"), r#"{"bot":"open"}"#);
+        measured(&Scrape::of(&app.router().url("/metrics"), TOKEN).await);
     }
     assert!(app.shut_down().await.iter().all(|end| end.status.success()));
 }

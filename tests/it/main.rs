@@ -66,6 +66,8 @@ mod link_table;
 #[cfg(feature = "simulator")]
 mod many;
 #[cfg(feature = "simulator")]
+mod metrics;
+#[cfg(feature = "simulator")]
 mod native_late;
 #[cfg(feature = "simulator")]
 mod native_lease;
@@ -109,6 +111,8 @@ mod sim_rust_client;
 mod store;
 #[cfg(feature = "simulator")]
 mod vault_figures;
+#[cfg(feature = "simulator")]
+mod web_accessible;
 #[cfg(feature = "simulator")]
 mod web_browser;
 #[cfg(feature = "simulator")]

@@ -99,9 +99,9 @@ impl<'a> News<'a> {
             }
             Report::Connected => self.at_connect = Some(self.inbound),
             Report::Traffic { inbound, outbound } => {
-                self.inbound = inbound;
+                self.inbound = inbound.frames;
                 self.view.traffic(inbound, outbound);
-                let through = self.at_connect.is_some_and(|before| inbound - before >= LOGIN_FRAMES);
+                let through = self.at_connect.is_some_and(|before| inbound.frames - before >= LOGIN_FRAMES);
                 if through && !self.speaks {
                     self.view.open_by_traffic();
                 }
@@ -182,6 +182,7 @@ fn meaning(code: u16) -> (String, &'static str) {
 mod tests {
     use super::*;
     use crate::link::LinkState;
+    use crate::link::relay::Flow;
     use crate::runtime::clock;
     use crate::runtime::status::{Board, BotStatus, RelayWay};
 
@@ -225,9 +226,10 @@ mod tests {
         with(|news, bot| {
             news.report(Report::Dialled);
             news.report(Report::Connected);
-            news.report(Report::Traffic { inbound: 3, outbound: 3 });
+            let flow = |frames| Flow { frames, bytes: 100 * frames };
+            news.report(Report::Traffic { inbound: flow(3), outbound: flow(3) });
             assert_eq!(bot().state, LinkState::Connecting);
-            news.report(Report::Traffic { inbound: 20, outbound: 9 });
+            news.report(Report::Traffic { inbound: flow(20), outbound: flow(9) });
             assert_eq!(bot().state, LinkState::Open);
             news.report(Report::Ended { reason: "silence".into(), text: "Nothing came any more.".into() });
             assert_eq!(bot().last_disconnect.expect("ended").reason, "silence");

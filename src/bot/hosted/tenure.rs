@@ -10,6 +10,7 @@ use super::Hosted;
 use super::view::View;
 use crate::bot::handle::Request;
 use crate::link::backoff;
+use crate::measure;
 use crate::runtime::backups::Held;
 use crate::runtime::clock;
 use crate::store::{Kept, Notices, SessionStore, StoreError};
@@ -41,6 +42,7 @@ async fn ask(hosted: &Hosted, view: &View) -> Asked {
     match timeout(DATABASE_DEADLINE, hosted.keeper.acquire(&hosted.session)).await {
         Ok(Ok(kept)) => {
             tracing::info!(bot = %hosted.name, epoch = kept.lease.epoch, "the lease was won");
+            measure::lease_won(&hosted.name, kept.lease.epoch);
             let session = hosted.store.session(&kept.lease);
             let _backed_up = hosted.backups.hold(&hosted.name, &kept.lease);
             Asked::Won(Tenure { kept, session, _backed_up })

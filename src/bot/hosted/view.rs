@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Hosted;
 use super::vault::Mirrored;
+use crate::link::relay::Flow;
 use crate::link::{LinkState, Parked, advice};
 use crate::runtime::clock;
 use crate::runtime::status::{
@@ -173,9 +174,12 @@ impl View {
         }
     }
 
-    /// Frames that passed.
-    pub fn traffic(&self, inbound: u64, outbound: u64) {
-        self.parts(|hosted| (hosted.relay.frames_in, hosted.relay.frames_out) = (inbound, outbound));
+    /// What has passed.
+    pub fn traffic(&self, inbound: Flow, outbound: Flow) {
+        self.parts(|hosted| {
+            (hosted.relay.frames_in, hosted.relay.frames_out) = (inbound.frames, outbound.frames);
+            (hosted.relay.bytes_in, hosted.relay.bytes_out) = (inbound.bytes, outbound.bytes);
+        });
     }
 
     /// So much came from WhatsApp that the bot must be in; while it pairs that proves nothing.

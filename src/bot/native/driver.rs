@@ -13,6 +13,7 @@ use super::connection::News;
 use super::ears::Ears;
 use super::gate::{Ailing, Trouble};
 use super::live::{Happening, Live, Parts};
+use super::timing::Timing;
 use super::told::{Looping, Told};
 use super::version::Versions;
 use super::webhook::{Bell, Webhook};
@@ -23,6 +24,7 @@ use crate::link::machine::{self, Action, Event, Machine};
 use crate::link::policy::{Ending, Reaction};
 use crate::link::transport::{CutReason, End};
 use crate::link::{LinkState, Parked, advice};
+use crate::measure;
 use crate::runtime::backups::Held;
 use crate::runtime::clock;
 use crate::runtime::status::WarningKind;
@@ -77,6 +79,7 @@ pub struct Driver {
     aside_until: Option<Instant>,
     began: Instant,
     told: Told,
+    timing: Timing,
     /// How the link ended, until the machine has said what follows.
     ending: Option<Ending>,
     /// No more requests can come.
@@ -103,6 +106,7 @@ impl Driver {
             aside_until: None,
             began: Instant::now(),
             told: Told::default(),
+            timing: Timing::default(),
             ending: None,
             unasked: false,
             native,
@@ -257,6 +261,7 @@ impl Driver {
                 None
             }
             News::Opened => {
+                self.timing.opened(&name);
                 self.opened();
                 Some(Event::Opened)
             }
@@ -266,6 +271,7 @@ impl Driver {
                     live.set_open(false);
                 }
                 self.told.disconnected(&ending);
+                self.timing.ended(&name, &ending);
                 let reaction = ending.reaction();
                 self.ending = Some(ending);
                 Some(Event::Ended(reaction))
@@ -340,6 +346,7 @@ impl Driver {
                 let wait_s = self.native.lease.handover_wait.get().as_secs_f64();
                 tracing::info!(bot = %self.native.name, wait_s, "keeping the link until another dyno is ready");
             }
+            self.timing.waits(self.machine.hands_over());
             tracing::debug!(bot = %self.native.name, ?event, ?actions, "step");
             if let Some(ending) = self.ending.take() {
                 self.ended(&ending);
@@ -416,6 +423,8 @@ impl Driver {
             Ok(Ok(kept)) => {
                 self.database_up();
                 tracing::info!(%bot, epoch = kept.lease.epoch, "the lease was won");
+                measure::lease_won(&bot, kept.lease.epoch);
+                self.timing.won();
                 let session = self.native.store.session(&kept.lease);
                 let _backed_up = self.native.backups.hold(&bot, &kept.lease);
                 let _webhook = self.begin_webhook(&kept.lease);
@@ -527,6 +536,7 @@ impl Driver {
             }
         };
         live.dial();
+        self.timing.dialled();
         None
     }
 
@@ -596,11 +606,13 @@ impl Driver {
             let began = Instant::now();
             let outcome = if live.close(CLOSE_DEADLINE).await { "flushed" } else { "cut at the deadline" };
             let ms = began.elapsed().as_millis();
+            measure::stopped("link", began.elapsed());
             tracing::info!(bot, step = "link", outcome, duration_ms = ms, "stopping");
         }
         let began = Instant::now();
         let outcome = self.release(&epoch.kept).await;
         let ms = began.elapsed().as_millis();
+        measure::stopped("lease", began.elapsed());
         tracing::info!(bot, step = "lease", outcome, duration_ms = ms, "stopping");
         // After the release: a ready successor opens the link meanwhile.
         self.native.backups.last(bot, &epoch.kept.lease.session).await;

@@ -1,7 +1,7 @@
 //! Raises and clears the warning that a bot is deaf. It restarts nothing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use wacore::types::events::{Event, EventHandler};
 use wacore::types::message::MessageInfo;
 
 use crate::link::hearing::{Hearing, Verdict, WINDOW};
+use crate::measure;
 use crate::runtime::clock;
 use crate::runtime::status::{Board, WarningKind};
 
@@ -20,6 +21,8 @@ pub struct Ears(Arc<Shared>);
 struct Shared {
     hearing: Mutex<Hearing>,
     changed: Notify,
+    /// Whose they are, once they are watched.
+    bot: OnceLock<String>,
 }
 
 impl Ears {
@@ -38,6 +41,7 @@ impl Ears {
     /// Keeps the warning of a bot as it should be, until dropped.
     pub async fn watch(self, name: String, board: Board) {
         let mut deaf = false;
+        let _ = self.0.bot.set(name.clone());
         loop {
             let verdict = self.hearing().verdict(Instant::now());
             if verdict.deaf != std::mem::replace(&mut deaf, verdict.deaf) {
@@ -67,6 +71,9 @@ impl EventHandler for Ears {
         if let Event::UndecryptableMessage(message) = &*event
             && !message.is_unavailable
         {
+            if let Some(bot) = self.0.bot.get() {
+                measure::undecryptable(bot);
+            }
             self.missed(&message.info);
         }
     }

@@ -30,6 +30,7 @@ mod program;
 mod send;
 #[cfg(all(test, feature = "simulator"))]
 mod simulated;
+mod timing;
 mod told;
 mod version;
 mod webhook;

@@ -98,6 +98,8 @@ async fn watch(page: &Page, length: Duration, json: bool) -> Result<Exit, Failur
     let mut signals = StopSignals::arm()?;
     let end = Instant::now() + length;
     let mut soak = Soak::new(Instant::now());
+    // A line that tells how it stands, for whoever looks on; nothing of it in a log.
+    let terminal = console::Term::stderr();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -113,6 +115,8 @@ async fn watch(page: &Page, length: Duration, json: bool) -> Result<Exit, Failur
                 None
             }
         };
+        let open = report.as_ref().map(|report| (report.open(), report.bots.len()));
+        clear(&terminal);
         for line in soak.see(report, Instant::now()) {
             if json {
                 output::print(&serde_json::json!({ "at": clock::now(), "event": line }).to_string())?;
@@ -120,7 +124,16 @@ async fn watch(page: &Page, length: Duration, json: bool) -> Result<Exit, Failur
                 output::print(&format!("{}  {line}", clock::now().format("%Y-%m-%d %H:%M:%S UTC")))?;
             }
         }
+        if terminal.is_term() {
+            let left = humantime::format_duration(Duration::from_secs((end - Instant::now()).as_secs()));
+            let now = open.map_or_else(
+                || "the page does not answer".to_owned(),
+                |(open, all)| format!("{open} of {all} open"),
+            );
+            let _ = terminal.write_str(&format!("{now}, {left} to go"));
+        }
     }
+    clear(&terminal);
     let summary = soak.summary(Instant::now());
     if json {
         output::print(&serde_json::to_string(&summary)?)?;
@@ -128,4 +141,11 @@ async fn watch(page: &Page, length: Duration, json: bool) -> Result<Exit, Failur
         output::print(&summary.to_string())?;
     }
     Ok(if summary.good { Exit::Ok } else { Exit::Failed })
+}
+
+fn clear(terminal: &console::Term) {
+    if terminal.is_term() {
+        // A terminal that went away is no reason to end.
+        let _ = terminal.clear_line();
+    }
 }

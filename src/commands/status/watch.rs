@@ -21,7 +21,8 @@ const UNREACHABLE: Duration = Duration::from_secs(75);
 pub(super) struct Soak {
     began: Instant,
     last: Instant,
-    process: Option<DateTime<Utc>>,
+    /// When the process of each dyno that has answered began. The router asks one of them at random.
+    processes: BTreeMap<Option<String>, DateTime<Utc>>,
     restarts: u32,
     unreachable_since: Option<Instant>,
     unreachable_told: bool,
@@ -32,6 +33,8 @@ pub(super) struct Soak {
 #[derive(Debug, Default)]
 struct Track {
     state: String,
+    /// The dyno that held the link.
+    holder: Option<String>,
     /// As the last report had them.
     counts: BTreeMap<String, u64>,
     open_for: Duration,
@@ -60,7 +63,7 @@ impl Soak {
         Self {
             began: now,
             last: now,
-            process: None,
+            processes: BTreeMap::new(),
             restarts: 0,
             unreachable_since: None,
             unreachable_told: false,
@@ -85,7 +88,8 @@ impl Soak {
             return lines;
         };
         (self.unreachable_since, self.unreachable_told) = (None, false);
-        let anew = self.process.replace(report.started_at).is_some_and(|before| before != report.started_at);
+        let before = self.processes.insert(report.dyno.clone(), report.started_at);
+        let anew = before.is_some_and(|before| before != report.started_at);
         if anew {
             self.restarts += 1;
             lines.push("a new process answers".to_owned());
@@ -96,7 +100,10 @@ impl Soak {
             if track.state == "open" && bot.state == "open" {
                 track.open_for += passed;
             }
-            for (reason, more) in track.grown(&bot, first, anew) {
+            // The counts are those of the process that holds the link.
+            let by_answerer = bot.dyno.holder.is_none() || bot.dyno.holder == report.dyno;
+            let from_nothing = (anew && by_answerer) || track.holder != bot.dyno.holder;
+            for (reason, more) in track.grown(&bot, first, from_nothing) {
                 *track.ends.entry(reason.clone()).or_default() += more;
                 let line = format!("{name}: the link ended, {reason}{}", times(more));
                 if !NORMAL.contains(&reason.as_str()) {
@@ -118,6 +125,7 @@ impl Soak {
             }
             track.state = bot.state;
             track.counts = bot.disconnects;
+            track.holder = bot.dyno.holder;
         }
         lines
     }
@@ -147,12 +155,16 @@ impl Soak {
 }
 
 impl Track {
-    /// Ends since the last report, by reason. A new process counts from nothing.
+    /// Ends since the last report, by reason. A new process counts from nothing; one that counts less than before
+    /// is a new one that was not seen to begin.
     fn grown(&self, bot: &Bot, first: bool, anew: bool) -> Vec<(String, u64)> {
         if first {
             return Vec::new();
         }
         let none = BTreeMap::new();
+        let fewer =
+            |(reason, count): (&String, &u64)| bot.disconnects.get(reason).is_none_or(|now| now < count);
+        let anew = anew || self.counts.iter().any(fewer);
         let before = if anew { &none } else { &self.counts };
         let more = |(reason, count): (&String, &u64)| {
             let more = count.saturating_sub(before.get(reason).copied().unwrap_or(0));
@@ -254,6 +266,33 @@ mod tests {
         assert!(!scene.good(21), "not open at the end");
         scene.at(25, report(9, "open", json!({})));
         assert!(scene.good(30));
+    }
+
+    fn answered(dyno: &str, started: u32, holder: &str, disconnects: serde_json::Value) -> Option<Report> {
+        let answer = json!({
+            "started_at": format!("2026-01-01T00:00:{started:02}Z"), "dyno": dyno,
+            "bots": { "main": {
+                "state": "open", "since": "2026-01-01T00:00:00Z", "disconnects": disconnects,
+                "dyno": { "holder": holder },
+            } },
+        });
+        Some(Report::of(&answer).expect("a report"))
+    }
+
+    #[test]
+    fn two_dynos_that_answer_in_turn_are_no_restarts_and_no_losses() {
+        let mut scene = Scene::new();
+        for n in 0..10 {
+            let (dyno, started) = if n % 2 == 0 { ("web.1", 1) } else { ("web.2", 2) };
+            let lines = scene.at(n * 5, answered(dyno, started, "web.1", json!({ "silence": 3 })));
+            assert_eq!(lines.len(), usize::from(n == 0), "{lines:?}");
+        }
+        assert!(scene.good(50));
+        assert_eq!(scene.soak.summary(scene.start).restarts, 0);
+        // The other one takes over; what it has seen counts.
+        assert!(scene.at(50, answered("web.1", 1, "web.2", json!({}))).is_empty());
+        let lines = scene.at(55, answered("web.2", 2, "web.2", json!({ "eof": 1 })));
+        assert_eq!(lines, ["main: the link ended, eof"]);
     }
 
     #[test]

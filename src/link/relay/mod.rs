@@ -28,6 +28,7 @@ use super::address::LinkAddress;
 use crate::config::Backoff;
 use pacing::Pacing;
 use passage::Counters;
+pub use passage::Flow;
 pub use said::Said;
 
 /// Baileys' own keep-alive; other bots' are shorter.
@@ -53,12 +54,12 @@ pub enum Report {
     Dialled,
     /// WhatsApp's side took the WebSocket.
     Connected,
-    /// Frames since the relay began, when there are more; at most once a second.
+    /// What has passed since the relay began, when there is more; at most once a second.
     Traffic {
         /// From WhatsApp.
-        inbound: u64,
+        inbound: Flow,
         /// To WhatsApp.
-        outbound: u64,
+        outbound: Flow,
     },
     /// A connection, or a dial, ended.
     Ended {
@@ -80,7 +81,7 @@ pub struct Relay {
     shared: Arc<Shared>,
     reports: mpsc::UnboundedReceiver<Report>,
     traffic: Interval,
-    told: (u64, u64),
+    told: (Flow, Flow),
     _listening: AbortOnDropHandle<()>,
 }
 
@@ -147,7 +148,15 @@ impl Relay {
         let listening = AbortOnDropHandle::new(tokio::spawn(listener::listen(listener, shared.clone())));
         let mut traffic = interval(TRAFFIC);
         traffic.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { address, secret, shared, reports, traffic, told: (0, 0), _listening: listening })
+        Ok(Self {
+            address,
+            secret,
+            shared,
+            reports,
+            traffic,
+            told: Default::default(),
+            _listening: listening,
+        })
     }
 
     /// Where the preload leads the bot's connections and sends its reports. Holds a secret: whoever knows it can
@@ -164,7 +173,7 @@ impl Relay {
                 Some(report) = self.reports.recv() => return report,
                 _ = self.traffic.tick() => {
                     let counters = &self.shared.counters;
-                    let now = (counters.inbound.load(Ordering::Relaxed), counters.outbound.load(Ordering::Relaxed));
+                    let now = (counters.inbound.get(), counters.outbound.get());
                     if std::mem::replace(&mut self.told, now) != now {
                         return Report::Traffic { inbound: now.0, outbound: now.1 };
                     }

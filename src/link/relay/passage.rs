@@ -18,13 +18,36 @@ const BUFFER: usize = 64 * 1024;
 /// stands, waits 30 s for it before it reports the end.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// WebSocket frames since the relay began.
+/// What has passed since the relay began.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// From WhatsApp.
-    pub inbound: AtomicU64,
+    pub inbound: Counter,
     /// To WhatsApp.
-    pub outbound: AtomicU64,
+    pub outbound: Counter,
+}
+
+/// What has passed one way.
+#[derive(Debug, Default)]
+pub struct Counter {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counter {
+    /// WebSocket frames, and bytes.
+    pub fn get(&self) -> Flow {
+        Flow { frames: self.frames.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+}
+
+/// So much has passed one way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// WebSocket frames.
+    pub frames: u64,
+    /// Bytes, those of the frames' headers included.
+    pub bytes: u64,
 }
 
 /// How a connection ended.
@@ -156,7 +179,7 @@ async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     frames: &mut Frames,
-    counter: &AtomicU64,
+    counter: &Counter,
     passed: impl Fn(&Frames),
 ) -> Result<(), Failure> {
     let mut buffer = vec![0; BUFFER];
@@ -168,7 +191,8 @@ async fn copy(
         let before = frames.count();
         frames.push(&buffer[..read]);
         passed(frames);
-        counter.fetch_add(frames.count() - before, Ordering::Relaxed);
+        counter.frames.fetch_add(frames.count() - before, Ordering::Relaxed);
+        counter.bytes.fetch_add(read as u64, Ordering::Relaxed);
         to.write_all(&buffer[..read]).await.map_err(|error| Failure::Write(error.kind()))?;
         to.flush().await.map_err(|error| Failure::Write(error.kind()))?;
     }
@@ -204,7 +228,9 @@ mod tests {
         let passing = async { pass(relay_bot, relay_server, &counters, SILENCE).await };
         let (passed, ()) = tokio::join!(passing, ends);
         assert_eq!(passed, Passed::ByServer(Some(1011)));
-        assert_eq!((counters.outbound.into_inner(), counters.inbound.into_inner()), (1, 2));
+        let (out, back) = (counters.outbound.get(), counters.inbound.get());
+        assert_eq!((out.frames, out.bytes), (1, PING.len() as u64));
+        assert_eq!((back.frames, back.bytes), (2, PONG.len() as u64 + 4));
     }
 
     #[tokio::test(start_paused = true)]

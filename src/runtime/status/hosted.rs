@@ -90,6 +90,10 @@ pub struct RelayStatus {
     pub frames_in: u64,
     /// WebSocket frames to WhatsApp, in this process.
     pub frames_out: u64,
+    /// Bytes from WhatsApp, in this process.
+    pub bytes_in: u64,
+    /// Bytes to WhatsApp, in this process.
+    pub bytes_out: u64,
 }
 
 /// Whether the bot's WebSocket comes through the relay.

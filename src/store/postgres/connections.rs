@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::problem;
+use crate::measure::{self, Pool};
 use crate::store::StoreError;
 
 /// Making one, DNS, TLS and password included.
@@ -45,6 +46,7 @@ pub(super) struct Connections {
 }
 
 struct Shared {
+    measured: Pool,
     options: PgConnectOptions,
     most: usize,
     state: Mutex<State>,
@@ -80,10 +82,12 @@ impl fmt::Debug for Connections {
 
 impl Connections {
     /// At most this many, made when they are needed.
-    pub(super) fn new(options: PgConnectOptions, most: u32) -> Self {
+    pub(super) fn new(name: &'static str, options: PgConnectOptions, most: u32) -> Self {
+        let most = usize::try_from(most).unwrap_or(1).max(1);
         let shared = Shared {
+            measured: measure::pool(name, most),
             options,
-            most: usize::try_from(most).unwrap_or(1).max(1),
+            most,
             state: Mutex::default(),
             idle: Semaphore::new(0),
             news: watch::Sender::new(None),
@@ -151,7 +155,7 @@ impl Connections {
                 permit = shared.idle.acquire() => {
                     let Ok(permit) = permit else { return Err(closed()) };
                     permit.forget();
-                    let Some(connection) = shared.state().idle.pop() else { continue };
+                    let Some(connection) = shared.change(|state| state.idle.pop()) else { continue };
                     return Ok(Lent { connection: Some(connection), shared: Arc::clone(shared) });
                 }
                 changed = news.changed() => {
@@ -177,6 +181,7 @@ impl Connections {
                 return;
             }
             state.alive += 1;
+            self.shared.measured.has(state.alive, state.idle.len());
         }
         let (shared, closing) = (Arc::clone(&self.shared), self.closing.clone());
         self.tasks.spawn(async move {
@@ -215,17 +220,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what there is, and measures it.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let result = change(&mut state);
+        self.measured.has(state.alive, state.idle.len());
+        result
+    }
+
     fn put(&self, connection: PgConnection) {
-        {
-            let mut state = self.state();
+        self.change(|state| {
             state.idle.push(connection);
             state.returned = Some(Instant::now());
-        }
+        });
         self.idle.add_permits(1);
     }
 
     fn gone(&self, refusal: Option<Refusal>) {
-        self.state().alive -= 1;
+        self.change(|state| state.alive -= 1);
         self.news.send_replace(refusal);
     }
 }

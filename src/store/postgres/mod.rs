@@ -26,7 +26,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use connections::{CONNECT_DEADLINE, Connections, MIGRATION_TIMEOUT};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr, SqlStr};
+use tokio::time::Instant;
 
 use super::dyno::Dyno;
 use super::engine::{Bond, Engine, InboxRow, Last, Merge, Which, Won};
@@ -35,6 +36,7 @@ use super::notice::Bulletin;
 use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::{Secret, Tls, WaVersion};
+use crate::measure;
 
 /// One statement: the link is closed when one takes 2 s, and this must be noted before.
 const DEADLINE: Duration = Duration::from_millis(1800);
@@ -80,8 +82,14 @@ enum Failed {
 impl Failed {
     fn into_error(self) -> StoreError {
         match self {
-            Self::Silent(error) => error,
-            Self::Refused(error) => problem::of(&error),
+            Self::Silent(error) => {
+                measure::database_error("no_answer");
+                error
+            }
+            Self::Refused(error) => {
+                measure::database_error("refused");
+                problem::of(&error)
+            }
         }
     }
 }
@@ -92,8 +100,8 @@ impl Postgres {
         let options = options(url, tls)?;
         // The lease's, and the listener's.
         let apart = 1 + u32::from(Self::listens(max_connections));
-        let lease = Connections::new(options.clone(), 1);
-        let pool = Connections::new(options.clone(), max_connections.saturating_sub(apart));
+        let lease = Connections::new("lease", options.clone(), 1);
+        let pool = Connections::new("session", options.clone(), max_connections.saturating_sub(apart));
         let (mut first, mut second) = tokio::try_join!(lease.first(), pool.first())?;
         pooler::refuse(&mut first, &mut second).await?;
         first.keep();
@@ -139,7 +147,19 @@ async fn run_on(
     retries: u32,
 ) -> Result<Vec<PgRow>, Failed> {
     let sql = sql.into_sql_str();
-    let mut left = retries;
+    let began = Instant::now();
+    let result = run_again(connections, sql, args, retries).await;
+    measure::statement(began.elapsed());
+    result
+}
+
+/// Sends a statement again while its connection was found dead.
+async fn run_again(
+    connections: &Connections,
+    sql: SqlStr,
+    args: PgArguments,
+    mut left: u32,
+) -> Result<Vec<PgRow>, Failed> {
     loop {
         let connection = connections.lend().await.map_err(Failed::Silent)?;
         let running = connections.run(connection, sql.clone(), args.clone());

@@ -33,6 +33,7 @@ use super::notice::Bulletin;
 use super::sealed_places::{Part, SealedPlace, Share, Stored, Swap};
 use super::{Lease, Migrated, Owner, StoreError, migrate};
 use crate::config::WaVersion;
+use crate::measure;
 
 /// Another process may hold the write lock this long, e.g. `blacksky migrate`.
 const BUSY: Duration = Duration::from_secs(2);
@@ -130,6 +131,11 @@ fn file_problem(path: &Path, what: &str, error: &std::io::Error) -> StoreError {
 
 /// What an error means and what to do.
 fn problem(error: &sqlx::Error) -> StoreError {
+    measure::database_error(match error {
+        sqlx::Error::Database(_) => "refused",
+        sqlx::Error::PoolTimedOut => "no_answer",
+        _ => "other",
+    });
     let problem = match error {
         sqlx::Error::Database(database) => {
             let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);

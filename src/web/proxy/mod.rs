@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::Peer;
 use super::aside::Aside;
+use super::requests::{OF_BOT, Route};
 use super::router::{Shared, nothing_here};
 use crate::link::LinkState;
 use crate::runtime::status::{BotStatus, ChildState, Role, Snapshot};
@@ -44,10 +45,12 @@ pub async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Respon
             .guarded((StatusCode::BAD_REQUEST, "The request names several hosts.\n").into_response());
     }
     let as_page = request.method() == Method::GET && super::router::prefers_html(request.headers());
-    match passed(&shared, bot, request).await {
+    let mut response = match passed(&shared, bot, request).await {
         Ok(response) => response,
         Err(refusal) => shared.guarded(refusal.response(&shared, bot, as_page)),
-    }
+    };
+    response.extensions_mut().insert(Route(OF_BOT));
+    response
 }
 
 async fn passed(shared: &Shared, bot: &str, mut request: Request) -> Result<Response, Refusal> {

@@ -10,10 +10,12 @@ pub mod linked;
 pub mod listener;
 pub mod native;
 pub mod node;
+pub mod openmetrics;
 pub mod pgbouncer;
 pub mod postgres;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod proxy;
+pub mod python;
 pub mod qr;
 #[cfg(feature = "simulator")]
 pub mod release;

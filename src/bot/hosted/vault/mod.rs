@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::measure;
 use crate::store::{SessionStore, StoreError, StoredFile, VaultPut, pieces};
 pub use identity::{CREDS, Identity, may_be_linked};
 use marker::{Marker, Source};
@@ -287,10 +288,12 @@ impl Vault {
         let mut look = Some(Instant::now());
         loop {
             let at = look.unwrap_or(full).min(full);
+            let mut changed_at = None;
             tokio::select! {
                 () = stop.cancelled() => return MirrorEnd::Stopped,
                 () = watch.changed() => {
                     let first = Instant::now();
+                    changed_at = Some(first);
                     let wait = if self.is_pairing() { PAIRING } else { QUIET };
                     let end = first + LONGEST.min(4 * wait);
                     let mut quiet = first + wait;
@@ -317,6 +320,9 @@ impl Vault {
                         report(mirrored.clone());
                     }
                     look = again.map(|wait| Instant::now() + wait);
+                    if let (Some(at), 1..) = (changed_at, mirrored.written) {
+                        measure::mirrored(at.elapsed());
+                    }
                     if mirrored.written > 0 || mirrored.removed > 0 || mirrored.left_out.is_some() {
                         report(mirrored);
                     }

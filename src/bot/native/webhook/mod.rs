@@ -23,10 +23,10 @@ use tokio::time::Instant;
 pub use body::body;
 use post::{NotTaken, Poster};
 
-use crate::config;
 use crate::runtime::clock;
 use crate::runtime::status::{Board, WarningKind, WebhookProblem, WebhookStatus};
 use crate::store::{Backlog, Delivery, DeliveryLimits, Lease, OwedChat, SessionStore, Store, StoreError};
+use crate::{config, measure};
 
 /// Posts under way at the same time.
 const PARALLEL: usize = 8;
@@ -234,7 +234,10 @@ impl Webhook {
                 continue;
             };
             let attempt = attempts.saturating_add(1);
-            let Err(problem) = self.poster.post(body, attempt).await else {
+            let began = Instant::now();
+            let posted = self.poster.post(body, attempt).await;
+            measure::posted(&self.name, posted.is_ok(), began.elapsed());
+            let Err(problem) = posted else {
                 self.ask(session.delivered(&key)).await?;
                 turn.delivered += 1;
                 continue;

@@ -1,9 +1,14 @@
 //! Where log lines go: stderr, as text or JSON. stdout carries only what a command prints.
 
+mod layer;
+mod line;
+
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat, LogLevel};
+use crate::config::{Log, LogLevel};
+use layer::Lines;
 
 /// Where the client library dials and ends connections.
 const CONNECTING: &str = "whatsapp_rust::client::lifecycle";
@@ -14,14 +19,13 @@ const CONNECTING: &str = "whatsapp_rust::client::lifecycle";
 /// part logs keys in warnings and errors. So foreign code is heard from `warn` up at the most, whatever
 /// `log.level` says, and the Signal part not at all.
 pub fn start(log: Log) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter(log.level))
-        .with_target(false);
-    let _already = match log.format {
-        LogFormat::Text => subscriber.with_ansi(false).finish().try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init(),
-    };
+    start_on(log, None);
+}
+
+/// The same on a dyno, whose name each line of JSON carries.
+pub fn start_on(log: Log, dyno: Option<String>) {
+    let lines = Lines { format: log.format, dyno, writer: std::io::stderr };
+    let _already = tracing_subscriber::registry().with(filter(log.level)).with(lines).try_init();
 }
 
 fn filter(level: LogLevel) -> EnvFilter {
