@@ -27,6 +27,7 @@ mod balance;
 pub mod clock;
 mod database;
 mod dyno;
+mod history;
 pub mod logging;
 pub mod memory;
 mod publish;
@@ -257,6 +258,14 @@ async fn keep_bots(
         };
         dyno.spawn("one page", publish::share(sharing));
     }
+    let history = history::History {
+        store: store.clone(),
+        board: board.clone(),
+        sessions: sessions(&config).into_iter().collect(),
+        dyno: keeper.owner().dyno().to_owned(),
+    };
+    // Sees the bots stop.
+    dyno.spawn("history", history::keep(history, dyno.stop_token()));
     let mut bots = Tasks::new(stop.clone());
     bots.spawn("jobs", clock.run(jobs, stop.clone()));
     if store.is_shared() {

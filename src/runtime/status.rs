@@ -2,6 +2,7 @@
 //! bots through [`Board`], read through a `watch` channel.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,13 @@ use tokio::sync::watch;
 use crate::link::LinkState;
 
 mod anti_idle;
+mod history;
 mod hosted;
 mod jobs;
 mod webhook;
 
 pub use anti_idle::{AntiIdleStatus, Ping, TargetStatus};
+pub use history::{BotHistory, HANDOVER, Hour, Interruption, Month, NOT_KEPT, Piece};
 pub use hosted::{ChildState, ChildStatus, HostedStatus, RelayStatus, RelayWay, VaultStatus};
 pub use jobs::{JobRunStatus, JobStatus};
 pub use webhook::{WebhookProblem, WebhookStatus};
@@ -44,6 +47,8 @@ pub struct Snapshot {
     pub stopping: bool,
     /// The bots by name.
     pub bots: BTreeMap<String, BotStatus>,
+    /// What their links did, by name of the bot, as far as it was read.
+    pub history: BTreeMap<String, Arc<BotHistory>>,
 }
 
 /// The database as the page shows it. Messages carry no URL and no password.
@@ -324,6 +329,7 @@ impl Board {
             dyno: None,
             stopping: false,
             bots: bots.map(|name| (name.to_owned(), BotStatus::starting(now))).collect(),
+            history: BTreeMap::new(),
         }))
     }
 

@@ -1,5 +1,6 @@
 //! What a database must be able to do. [`super::postgres`] and [`super::sqlite`] do it.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::backup::{BackupInfo, GenerationInfo, SessionInfo};
 use super::delivery::{Backlog, DeliveryKey, DeliveryLimits, Thinned};
 use super::dyno::Dyno;
+use super::history::{HourCount, KeptRows, Stretch, Totals, Traffic};
 use super::jobs::{JobEnd, JobKey, JobRun};
 use super::kind::{Kind, Name, Row};
 use super::notice::Bulletin;
@@ -233,6 +235,21 @@ pub(super) trait Outbox {
     async fn outgoing_status(&self, session: &str, id: &str) -> Result<Option<OutgoingStatus>, StoreError>;
 }
 
+/// What the links did.
+#[async_trait]
+pub(super) trait Histories {
+    /// Writes rows or brings them up to date. No two have the same name.
+    async fn note_history(&self, stretches: &[&Stretch], counts: &[&HourCount]) -> Result<(), StoreError>;
+    async fn history(&self, sessions: &[String], since: i64) -> Result<Vec<Stretch>, StoreError>;
+    async fn traffic(
+        &self,
+        sessions: &[String],
+        since: i64,
+    ) -> Result<BTreeMap<(String, DateTime<Utc>), Traffic>, StoreError>;
+    async fn totals(&self, sessions: &[String], since: i64) -> Result<BTreeMap<String, Totals>, StoreError>;
+    async fn prune_history(&self, session: &str, kept: KeptRows, batch: u32) -> Result<u64, StoreError>;
+}
+
 /// How long handled messages stay, so that a redelivered one is known.
 pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most handled messages one pruning removes.
@@ -241,7 +258,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 /// A database. Every write returns only once it is durable.
 #[async_trait]
 pub(super) trait Engine:
-    Backups + Copying + Deliveries + Jobs + Outbox + Publishing + Debug + Send + Sync
+    Backups + Copying + Deliveries + Histories + Jobs + Outbox + Publishing + Debug + Send + Sync
 {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;

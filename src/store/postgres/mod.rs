@@ -9,6 +9,7 @@ mod connections;
 mod copy;
 mod delivery;
 mod dyno;
+mod history;
 mod jobs;
 mod lease;
 mod listen;

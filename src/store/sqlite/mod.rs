@@ -7,6 +7,7 @@
 mod backup;
 mod copy;
 mod delivery;
+mod history;
 mod jobs;
 mod lease;
 mod outbox;

@@ -7,6 +7,7 @@ mod contract;
 mod copy;
 mod deliveries;
 mod dynos;
+mod history;
 mod keeper;
 mod notices;
 mod outbox;
