@@ -100,18 +100,25 @@ impl Watcher {
         let Some(memory) = snapshot.memory else { return };
         let before = std::mem::replace(&mut self.memory_tight, memory.tight);
         if memory.tight && !before {
-            let (used, quota) = (memory.used_bytes >> 20, memory.quota_bytes >> 20);
+            let used = (memory.used_bytes + memory.programs_bytes) >> 20;
+            let quota = memory.quota_bytes >> 20;
             alerts.push(Alert {
                 kind: Some(AlertKind::Memory),
                 bot: None,
-                text: format!(
-                    "{used} MB of {quota} MB memory are used. Above the quota Heroku reports R14 and the dyno \
-                     slows down; at 1.6 times the quota blacksky restarts by itself."
-                ),
+                text: format!("{used} MB of {quota} MB memory are used. {}", memory_advice(snapshot)),
                 at,
                 left_out: 0,
             });
         }
+    }
+}
+
+fn memory_advice(snapshot: &Snapshot) -> &'static str {
+    if snapshot.dyno.is_some() {
+        "Above the quota Heroku reports R14 and the dyno slows down; at 1.6 times the quota blacksky restarts by \
+         itself."
+    } else {
+        "When all of it is used, the system ends a program."
     }
 }
 
@@ -379,7 +386,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn memory_is_told_when_it_becomes_tight() {
         let mut scene = Scene::new();
-        let memory = |tight| Memory { used_bytes: 480 << 20, quota_bytes: 512 << 20, tight };
+        let memory =
+            |tight| Memory { used_bytes: 480 << 20, programs_bytes: 0, quota_bytes: 512 << 20, tight };
         scene.board.memory(memory(false));
         assert_eq!(scene.at(0), []);
         scene.board.memory(memory(true));

@@ -34,6 +34,7 @@ mod publish;
 pub use publish::ask_holder;
 mod reseal;
 pub mod signal;
+mod sizes;
 pub mod status;
 pub mod tasks;
 mod terminal;
@@ -109,11 +110,8 @@ impl Running {
         }
 
         let restart = CancellationToken::new();
-        if dyno {
-            let watching =
-                memory::watch(config.heroku.memory, board.clone(), restart.clone(), page.stop_token());
-            page.spawn("memory", watching);
-        }
+        let quota = dyno.then_some(config.heroku.memory);
+        page.spawn("memory", memory::watch(quota, board.clone(), restart.clone(), page.stop_token()));
         page.spawn("anti-idle", anti_idle::run(config.clone(), own, board.clone(), page.stop_token()));
         page.spawn("alerts", alerts::run(config.clone(), board.subscribe(), page.stop_token()));
 
@@ -278,6 +276,10 @@ async fn keep_bots(
         };
         bots.spawn("balance", balance.run(stop.clone()));
     }
+    // On another machine the add-on of the app is not its database.
+    let is_addon = config.platform.dyno.is_some() && store.is_shared();
+    let plan = config.heroku.database_plan().filter(|_| is_addon);
+    bots.spawn("database size", sizes::watch(store.clone(), plan, board.clone(), stop.clone()));
     let folder = config.folder.clone();
     let lease = config::Lease { handover_wait: Period(dyno::handover_wait(&config)), ..config.lease };
     let sessions = config.bots.iter().map(|(name, bot)| (name.clone(), bot.session.clone())).collect();

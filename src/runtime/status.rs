@@ -35,6 +35,8 @@ pub struct Snapshot {
     database_when_up: Option<DatabaseStatus>,
     /// Under which secret keys the stored values are; `None` until they were counted.
     pub sealing: Option<SealingStatus>,
+    /// How large the database is; `None` until the first look.
+    pub database_size: Option<DatabaseSize>,
     /// Memory of this process; `None` until the first look.
     pub memory: Option<Memory>,
     /// Pings that keep the dyno awake; `None` where there are none.
@@ -78,12 +80,28 @@ pub struct SealingStatus {
     pub old_keys_removable: bool,
 }
 
-/// Memory of this process against the dyno's quota.
+/// How large the database is against what its plan holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatabaseSize {
+    /// What it takes.
+    pub bytes: u64,
+    /// What the plan holds; `None` where there is none, or none that is known.
+    pub limit_bytes: Option<u64>,
+    /// The plan, e.g. "essential-0".
+    pub plan: Option<String>,
+    /// At least nine tenths are used.
+    pub tight: bool,
+}
+
+/// Memory against what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Resident memory and swap.
+    /// Resident memory and swap of this process.
     pub used_bytes: u64,
-    /// What the dyno may use before Heroku reports R14.
+    /// The same of the programs of hosted bots.
+    pub programs_bytes: u64,
+    /// What the dyno may use before Heroku reports R14; elsewhere the limit of the container, or else what the
+    /// machine has.
     pub quota_bytes: u64,
     /// At least nine tenths are used.
     pub tight: bool,
@@ -323,6 +341,7 @@ impl Board {
             database: DatabaseStatus::Starting,
             database_when_up: None,
             sealing: None,
+            database_size: None,
             memory: None,
             anti_idle: None,
             jobs: BTreeMap::new(),
@@ -353,7 +372,8 @@ impl Board {
     pub fn memory(&self, memory: Memory) {
         self.0.send_if_modified(|snapshot| {
             let matters = snapshot.memory.is_none_or(|before| {
-                before.tight != memory.tight || before.used_bytes.abs_diff(memory.used_bytes) >= 1 << 20
+                let all = |memory: &Memory| memory.used_bytes + memory.programs_bytes;
+                before.tight != memory.tight || all(&before).abs_diff(all(&memory)) >= 1 << 20
             });
             snapshot.memory = Some(memory);
             matters

@@ -263,6 +263,8 @@ pub(super) trait Engine:
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
     async fn close(&self);
+    /// Bytes that the database takes.
+    async fn size(&self) -> Result<u64, StoreError>;
     /// Hands on what other dynos tell until the connection is lost; pending for ever without such a thing.
     async fn listen(&self, bulletin: &Bulletin) -> Result<(), StoreError>;
 

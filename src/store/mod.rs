@@ -268,6 +268,11 @@ impl Store {
         SessionStore::new(self.engine.clone(), self.sealer.clone(), bond, lease.generation.clone())
     }
 
+    /// Bytes that the database takes.
+    pub async fn size(&self) -> Result<u64, StoreError> {
+        self.engine.size().await
+    }
+
     /// Closes every connection.
     pub async fn close(&self) {
         self.engine.close().await;

@@ -1,6 +1,6 @@
 //! The page: server-rendered HTML with one inline script that swaps in what changes.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use askama::Template;
 use axum::http::HeaderValue;
@@ -10,6 +10,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::access::{Access, Denial, Proof};
+use super::day::DayCard;
+use super::gauge::{Gauge, gauges};
 use super::hosted::{self, HostedCard};
 use super::paths::Paths;
 use super::qr;
@@ -56,6 +58,7 @@ pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Ut
         started: Moment::past(snapshot.started_at, now),
         database: DatabaseCard::of(&snapshot.database),
         dyno: snapshot.dyno.as_deref(),
+        gauges: gauges(snapshot),
         pings: snapshot
             .anti_idle
             .iter()
@@ -66,7 +69,11 @@ pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Ut
         bots: snapshot
             .bots
             .iter()
-            .map(|(name, bot)| BotCard::of(name, bot, snapshot.dyno.as_deref(), paths, admin, now))
+            .map(|(name, bot)| {
+                let history = snapshot.history.get(name).map(Arc::as_ref);
+                let day = history.and_then(|history| DayCard::of(history, bot.shown().hosted.is_some(), now));
+                BotCard { day, ..BotCard::of(name, bot, snapshot.dyno.as_deref(), paths, admin, now) }
+            })
             .collect(),
         admin,
     })
@@ -134,6 +141,7 @@ struct Live<'a> {
     started: Moment,
     database: DatabaseCard<'a>,
     dyno: Option<&'a str>,
+    gauges: Vec<Gauge>,
     pings: Vec<PingLine<'a>>,
     jobs: Vec<JobLine<'a>>,
     bots: Vec<BotCard<'a>>,
@@ -195,7 +203,7 @@ impl Moment {
 }
 
 /// A count with its thousands set apart: 12,345.
-fn grouped(count: &u64) -> String {
+pub fn grouped(count: &u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -212,12 +220,13 @@ pub fn size_text(bytes: &u64) -> String {
     match *bytes {
         bytes @ 0..1024 => format!("{bytes} B"),
         bytes @ 1024..1_048_576 => format!("{:.1} KB", bytes as f64 / 1024.0),
-        bytes => format!("{:.1} MB", bytes as f64 / 1_048_576.0),
+        bytes @ 1_048_576..1_073_741_824 => format!("{:.1} MB", bytes as f64 / 1_048_576.0),
+        bytes => format!("{:.1} GB", bytes as f64 / 1_073_741_824.0),
     }
 }
 
 /// A length of time in its two largest units; the script's `span` writes the same.
-fn span_text(span: TimeDelta) -> String {
+pub fn span_text(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     if days > 0 {
@@ -335,6 +344,8 @@ struct BotCard<'a> {
     place: Option<String>,
     /// Of a hosted bot.
     hosted: Option<HostedCard<'a>>,
+    /// What the link did.
+    day: Option<DayCard<'a>>,
     /// Why the webhook did not take the last post.
     webhook_problem: Option<(&'a str, Moment)>,
     /// What the button for its dead letters says, for admins.
@@ -399,6 +410,7 @@ impl<'a> BotCard<'a> {
             },
             place,
             hosted,
+            day: None,
             webhook_problem: problem.map(|problem| (problem.text.as_str(), Moment::past(problem.at, now))),
             webhook_again: (admin && dead > 0).then(|| match dead {
                 1 => "Try the dead letter again".to_owned(),

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::hosted;
 use crate::link::LinkState;
 use crate::runtime::status::{
-    AntiIdleStatus, BotStatus, DatabaseStatus, Disconnect, HostedStatus, JobStatus, LastBackup, Memory, Role,
-    SealingStatus, Snapshot, WarningKind, WebhookStatus,
+    AntiIdleStatus, BotHistory, BotStatus, DatabaseSize, DatabaseStatus, Disconnect, HostedStatus, JobStatus,
+    LastBackup, Memory, Role, SealingStatus, Snapshot, WarningKind, WebhookStatus,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -25,8 +25,10 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// Address of the simulated WhatsApp, in a build that trusts it.
     pub simulator: Option<String>,
-    /// Memory against the dyno's quota; `None` outside of a dyno.
+    /// Memory against what there is; `None` where that is not known.
     pub memory: Option<Memory>,
+    /// How large the database is; `null` until the first look.
+    pub database_size: Option<DatabaseSize>,
     /// Pings that keep the dyno awake; `null` where there are none.
     pub anti_idle: Option<AntiIdleStatus>,
     /// Jobs by name.
@@ -86,6 +88,8 @@ pub struct BotReport {
     pub hosted: Option<HostedStatus>,
     /// Webhook of a native bot; `null` where there is none.
     pub webhook: Option<WebhookStatus>,
+    /// What the link did, whichever dyno held it; `null` until it was read.
+    pub history: Option<BotHistory>,
 }
 
 /// One warning of a [`BotReport`].
@@ -119,6 +123,7 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         uptime_seconds: seconds_between(snapshot.started_at, now),
         simulator: snapshot.simulator.clone(),
         memory: snapshot.memory,
+        database_size: snapshot.database_size.clone(),
         anti_idle: snapshot.anti_idle.clone(),
         jobs: snapshot.jobs.clone(),
         dyno: snapshot.dyno.clone(),
@@ -129,7 +134,11 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         bots: snapshot
             .bots
             .iter()
-            .map(|(name, bot)| (name.clone(), bot_report(bot, snapshot.dyno.as_deref(), now)))
+            .map(|(name, bot)| {
+                let history = snapshot.history.get(name).map(|history| BotHistory::clone(history));
+                let report = BotReport { history, ..bot_report(bot, snapshot.dyno.as_deref(), now) };
+                (name.clone(), report)
+            })
             .collect(),
     }
 }
@@ -182,6 +191,7 @@ fn bot_report(bot: &BotStatus, own: Option<&str>, now: DateTime<Utc>) -> BotRepo
         backup_problem: bot.backup.problem.clone(),
         hosted: bot.hosted.as_ref().map(hosted::public),
         webhook: bot.webhook.clone(),
+        history: None,
     }
 }
 

@@ -48,6 +48,8 @@ mod handover;
 #[cfg(feature = "simulator")]
 mod handover_figures;
 #[cfg(feature = "simulator")]
+mod history;
+#[cfg(feature = "simulator")]
 mod hosted_bad_input;
 #[cfg(feature = "simulator")]
 mod hosted_dyno;

@@ -231,6 +231,12 @@ impl Engine for Postgres {
         let _ = tokio::time::timeout(DEADLINE, both).await;
     }
 
+    async fn size(&self) -> Result<u64, StoreError> {
+        const SIZE: &str = "SELECT pg_database_size(current_database())";
+        let rows = self.run(SIZE, PgArguments::default()).await?;
+        Ok(rows.first().map_or(Ok(0), |row| column::<i64>(row, 0))?.unsigned_abs())
+    }
+
     async fn listen(&self, bulletin: &Bulletin) -> Result<(), StoreError> {
         self.listen_once(bulletin).await
     }

@@ -212,6 +212,12 @@ impl Engine for Sqlite {
         }
     }
 
+    async fn size(&self) -> Result<u64, StoreError> {
+        const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+        let row = sqlx::query(SIZE).fetch_one(&self.readers).await.map_err(|error| problem(&error))?;
+        Ok(column::<i64>(&row, 0)?.unsigned_abs())
+    }
+
     async fn listen(&self, _bulletin: &Bulletin) -> Result<(), StoreError> {
         std::future::pending().await
     }
