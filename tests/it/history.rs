@@ -39,8 +39,8 @@ async fn what_happened_is_known_to_the_next_process() {
     let process = linked(&sim, bot(folder.path(), &env), &sim.url(), PHONE).await;
     for n in 0..3 {
         phone.send_text(FRIEND, PHONE, &format!("!ping {n}")).expect("sent");
+        phone.wait_for_text(FRIEND, &format!("pong {n}"), Duration::from_secs(10)).await.expect("answered");
     }
-    eventually("three answers", Duration::from_secs(10), async || phone.received().len() == 3).await;
     phone.strike(Action::stream_error(503));
     let bot_now = process.until_bot("interruption", |bot| bot["history"]["interrupted"] == 1).await;
     assert_eq!(reasons(&bot_now), ["stream_error_503"], "{bot_now:#}");
