@@ -16,7 +16,7 @@ use crate::runtime::status::{
 pub fn snapshot() -> Snapshot {
     let now = clock::now();
     let board = Board::new(now - TimeDelta::minutes(3), None, ["shop", "main"].into_iter());
-    board.memory(Memory { used_bytes: 1 << 24, quota_bytes: 512 << 20, tight: false });
+    board.memory(Memory { used_bytes: 1 << 24, programs_bytes: 0, quota_bytes: 512 << 20, tight: false });
     board.bot("main", |bot| {
         bot.state = LinkState::BackingOff;
         bot.qr = Some(Qr { payload: "2@a-secret-payload".into(), expires_at: now });
