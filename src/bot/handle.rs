@@ -2,6 +2,9 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::call::{Call, Calls, Refusal, Reply};
+use super::events::Events;
+
 /// A request from the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
@@ -40,13 +43,20 @@ impl Request {
 pub struct Errand {
     /// The bot.
     pub bot: String,
-    /// What is asked.
-    pub request: Request,
-    /// Where the answer goes.
-    pub answer: oneshot::Sender<Answer>,
+    /// What is asked, and where the answer goes.
+    pub ask: Ask,
 }
 
-/// How an errand ended.
+/// What an errand asks.
+#[derive(Debug)]
+pub enum Ask {
+    /// To be taken.
+    Request(Request, oneshot::Sender<Answer>),
+    /// To be answered.
+    Call(Call, oneshot::Sender<Reply>),
+}
+
+/// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// The holder's bot took the request.
@@ -64,13 +74,18 @@ pub enum Answer {
 pub struct BotHandle {
     own: mpsc::Sender<Request>,
     elsewhere: Option<(String, mpsc::Sender<Errand>)>,
+    /// Calls to the link of this process.
+    pub calls: Calls,
+    /// What happens at the bot of this process.
+    pub events: Events,
 }
 
 impl BotHandle {
     /// A handle and the queue its bot reads.
     pub fn new() -> (Self, mpsc::Receiver<Request>) {
         let (own, receiver) = mpsc::channel(8);
-        (Self { own, elsewhere: None }, receiver)
+        let (calls, events) = (Calls::default(), Events::default());
+        (Self { own, elsewhere: None, calls, events }, receiver)
     }
 
     /// The same handle, with a way to other dynos for the bot of this name.
@@ -88,8 +103,17 @@ impl BotHandle {
     pub fn ask_holder(&self, request: Request) -> Option<oneshot::Receiver<Answer>> {
         let (bot, errands) = self.elsewhere.as_ref()?;
         let (answer, receiver) = oneshot::channel();
-        errands.try_send(Errand { bot: bot.clone(), request, answer }).ok()?;
+        errands.try_send(Errand { bot: bot.clone(), ask: Ask::Request(request, answer) }).ok()?;
         Some(receiver)
+    }
+
+    /// Makes a call to the link that another dyno holds; answered within about ten seconds.
+    pub async fn call_holder(&self, call: Call) -> Reply {
+        let (bot, errands) = self.elsewhere.as_ref().ok_or(Refusal::NoWay)?;
+        let (reply, answer) = oneshot::channel();
+        let errand = Errand { bot: bot.clone(), ask: Ask::Call(call, reply) };
+        errands.try_send(errand).map_err(|_| Refusal::Busy)?;
+        answer.await.unwrap_or(Err(Refusal::NoWay))
     }
 }
 

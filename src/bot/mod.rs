@@ -1,6 +1,8 @@
 //! The bots: who answers.
 
+pub mod call;
 pub mod commands;
+pub mod events;
 pub mod handle;
 pub mod hosted;
 pub mod native;

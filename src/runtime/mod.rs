@@ -240,6 +240,7 @@ async fn keep_bots(
         handles: handles.clone(),
         board: board.clone(),
     };
+    let own = handles.clone();
     if store.is_shared() {
         let known = handles.into_iter().filter_map(|(name, handle)| {
             let session = config.bots.get(&name)?.session.clone();
@@ -286,7 +287,7 @@ async fn keep_bots(
     let backups = Backups::new(store.clone(), config.backup, board.clone(), sessions);
     bots.spawn("backups", backups.clone().run(stop.clone()));
     for (name, requests) in requests {
-        let Some(bot) = config.bots.get(&name) else { continue };
+        let (Some(bot), Some(handle)) = (config.bots.get(&name), own.get(&name)) else { continue };
         let task = name.clone();
         match &bot.client {
             Client::Native(native) => bots.spawn_bot(
@@ -303,6 +304,8 @@ async fn keep_bots(
                     keeper: keeper.clone(),
                     board: board.clone(),
                     requests,
+                    calls: handle.calls.clone(),
+                    events: handle.events.clone(),
                     link: link.clone(),
                     own_port,
                     folder: folder.clone(),

@@ -185,6 +185,16 @@ impl Handle {
         self.0.with(|world| world.remove_device(number, device))
     }
 
+    /// Makes a group of these numbers and gives back its address.
+    pub fn add_group(&self, subject: &str, members: &[&str]) -> String {
+        self.0.with(|world| world.add_group(subject, members))
+    }
+
+    /// From now on this number is not on WhatsApp, as far as anybody asks.
+    pub fn absent(&self, number: &str) {
+        self.0.with(|world| world.absent.insert(number.to_owned()));
+    }
+
     /// Accounts with linked devices.
     pub fn accounts(&self) -> Vec<Account> {
         self.0.read(|world| {

@@ -335,6 +335,11 @@ impl World {
             }
         } else {
             self.counters.receipts += 1;
+            if kind.as_deref() == Some("read") {
+                let mut ids: Vec<String> = ids.iter().cloned().collect();
+                ids.sort();
+                self.event(What::Read { account: number.to_owned(), device, ids });
+            }
             for id in &ids {
                 self.confirm(number, device, id);
             }
@@ -347,6 +352,18 @@ impl World {
             ack = ack.attr("type", kind);
         }
         self.send(connection, ack.build());
+    }
+
+    /// `<chatstate>`: what a client shows in a chat.
+    pub(super) fn typing(&mut self, number: &str, device: u16, node: &Node) {
+        let Some(to) = stanza::jid(node, "to").and_then(|jid| self.number_of(&jid)) else { return };
+        let child = node.children().and_then(<[Node]>::first);
+        let state = match child {
+            Some(child) if stanza::attr(child, "media").as_deref() == Some("audio") => "recording".to_owned(),
+            Some(child) => child.tag.to_string(),
+            None => return,
+        };
+        self.event(What::Typing { account: number.to_owned(), device, to, state });
     }
 
     /// A receipt for a message that another client sent.

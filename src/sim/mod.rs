@@ -11,6 +11,7 @@ mod blob;
 mod connection;
 mod control;
 mod faults;
+mod groups;
 mod handle;
 mod handshake;
 mod identity;

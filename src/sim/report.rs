@@ -138,6 +138,10 @@ pub enum What {
     Acknowledged { account: String, device: u16, id: String },
     /// A message arrived from a client.
     Received { account: String, device: u16, id: String },
+    /// A client says that messages were read.
+    Read { account: String, device: u16, ids: Vec<String> },
+    /// A client shows in a chat that it is typing, recording or neither.
+    Typing { account: String, device: u16, to: String, state: String },
     /// A client asked for something the simulator does not know.
     UnknownRequest { namespace: String, kind: String, child: String },
     /// A fault was carried out.

@@ -49,6 +49,7 @@ impl World {
             }
             ("usync", _, "usync") => child.map(|usync| self.usync(usync)).into_iter().collect(),
             ("w:sync:app:state", _, "sync") => child.map(app_state).into_iter().collect(),
+            ("w:g2", "get", "participating") => vec![self.participating(number)],
             ("privacy", "get", _) => vec![privacy()],
             ("blocklist", "get", _) => vec![stanza::empty("list")],
             ("abt", _, _) => {
@@ -138,7 +139,7 @@ impl World {
         NodeBuilder::new("list").children(users).build()
     }
 
-    /// The directory: devices, LID, and whether a number is on WhatsApp (all are).
+    /// The directory: devices, LID, and whether a number is on WhatsApp (all are that nobody said are not).
     fn usync(&mut self, usync: &Node) -> Node {
         let asked: Vec<String> = usync
             .get_optional_child("query")
@@ -159,6 +160,12 @@ impl World {
                 Some(jid) => self.number_of(jid),
                 None => phone.clone(),
             };
+            if let Some(number) = number.as_ref().filter(|number| self.absent.contains(*number)) {
+                let contact = NodeBuilder::new("contact").attr("type", "out");
+                let jid = named.unwrap_or_else(|| stanza::pn(number, 0)).to_non_ad();
+                users.push(NodeBuilder::new("user").attr("jid", jid).children([contact.build()]).build());
+                continue;
+            }
             let Some(user) = number.as_deref().and_then(|number| self.user(number)) else { continue };
             let jid = named.unwrap_or_else(|| stanza::pn(&user.number, 0)).to_non_ad();
             let mut answers = Vec::new();

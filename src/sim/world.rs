@@ -1,7 +1,7 @@
 //! The server's memory: accounts, connections, messages, faults. Every operation is
 //! synchronous under one lock; connections are reached through their queues.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use wacore_binary::{Jid, Server};
 
 use super::account::{self, Device, User};
 use super::faults::{Action, Fault, When};
+use super::groups::Group;
 use super::handshake::Client;
 use super::identity::ServerIdentity;
 use super::pairing::Registration;
@@ -122,6 +123,9 @@ pub struct World {
     /// Times that a phone asked for the message again.
     pub(super) asked_again: HashMap<(String, String, u16, String), u32>,
     pub(super) ratchets: Ratchets,
+    pub(super) groups: Vec<Group>,
+    /// Numbers that are not on WhatsApp.
+    pub(super) absent: BTreeSet<String>,
     pub(super) events: VecDeque<Event>,
     next_event: u64,
     next_connection: ConnectionId,
@@ -144,6 +148,8 @@ impl World {
             received_keys: HashSet::new(),
             asked_again: HashMap::new(),
             ratchets: Ratchets::default(),
+            groups: Vec::new(),
+            absent: BTreeSet::new(),
             events: VecDeque::new(),
             next_event: 1,
             next_connection: 1,
@@ -217,8 +223,9 @@ impl World {
             "message" => self.message(connection, number, device, node),
             "receipt" => self.receipt(connection, number, device, node),
             "ack" => self.acknowledgement(number, device, node),
-            // Presence, typing, session and offline-batch notes need no answer here.
-            "presence" | "chatstate" | "ib" | "xmlstreamend" => {}
+            // Presence, session and offline-batch notes need no answer here.
+            "presence" | "ib" | "xmlstreamend" => {}
+            "chatstate" => self.typing(number, device, node),
             other => {
                 tracing::debug!(tag = other, "simulator: a stanza of this kind is ignored");
             }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::backup::{BackupInfo, GenerationInfo, SessionInfo};
+use super::chats::ChatRow;
 use super::delivery::{Backlog, DeliveryKey, DeliveryLimits, Thinned};
 use super::dyno::Dyno;
 use super::history::{HourCount, KeptRows, Stretch, Totals, Traffic};
@@ -218,7 +219,7 @@ pub(super) trait Jobs {
     async fn job_runs(&self, app: &str) -> Result<Vec<JobRun>, StoreError>;
 }
 
-/// Messages that programs want sent.
+/// What programs ask of a session.
 #[async_trait]
 pub(super) trait Outbox {
     async fn put_outgoing(&self, session: &str, row: &OutboxRow<'_>) -> Result<Taken, StoreError>;
@@ -233,6 +234,8 @@ pub(super) trait Outbox {
         at: i64,
     ) -> Result<(), StoreError>;
     async fn outgoing_status(&self, session: &str, id: &str) -> Result<Option<OutgoingStatus>, StoreError>;
+    /// The chats that wrote, the latest first.
+    async fn chats(&self, session: &str, limit: u32) -> Result<Vec<ChatRow>, StoreError>;
 }
 
 /// What the links did.

@@ -18,6 +18,7 @@
 mod backup;
 mod balance;
 mod boottime;
+mod chats;
 mod copy;
 mod delivery;
 mod dyno;
@@ -50,6 +51,7 @@ use chrono::{DateTime, Utc};
 
 pub use backup::{Backed, BackupInfo, GenerationInfo, Holder, SessionInfo};
 pub use balance::{Move, Spread};
+pub use chats::Chat;
 pub use copy::{DecodeError, Digest, Header, SessionCopy};
 pub use delivery::{Backlog, Delivery, DeliveryKey, DeliveryLimits, OwedChat, Thinned};
 pub use dyno::Dyno;

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
 use super::kind::Name;
@@ -14,6 +16,9 @@ use super::{Owner, Store, StoreError};
 
 /// The kind under which a published QR is sealed; no row of a session has it.
 const QR: i16 = -1;
+
+/// The kind under which what travels in words is sealed; no row of a session has it.
+const WORD: i16 = -4;
 
 /// What a holder says about one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +161,25 @@ impl Store {
             Some(PublishedQr { payload, expires_at: DateTime::from_timestamp_micros(until)? })
         });
         Published { session: row.session, owner: Owner(owner), age, status: row.status, qr }
+    }
+
+    /// Seals what may name people, or is a secret, as a word of an action or an outcome.
+    pub fn seal_word(&self, session: &str, text: &str) -> Result<String, StoreError> {
+        let name = Name::of(b"word");
+        let place = Place { session, kind: WORD, name: &name };
+        let sealed = self.sealer.seal(&place, text.as_bytes()).map_err(|problem| StoreError::Unreadable {
+            what: "a call".into(),
+            problem: problem.to_string(),
+        })?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// Opens such a word; `None` when it was sealed with a key that this process lacks.
+    pub fn open_word(&self, session: &str, word: &str) -> Option<String> {
+        let name = Name::of(b"word");
+        let place = Place { session, kind: WORD, name: &name };
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(word).ok()?;
+        String::from_utf8(self.sealer.open(&place, &sealed).ok()?).ok()
     }
 
     /// Leaves word for the holder of a session and gives the number of the request; `None` where no other

@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use super::super::access::Peer;
 use super::*;
-use crate::bot::handle::{Answer, Errand, Request as Ask};
+use crate::bot::handle::{Answer, Ask as Asked, Errand, Request as Ask};
 use crate::config::Secret;
 use crate::link::LinkState;
 use crate::link::state::Parked;
@@ -416,8 +416,9 @@ async fn actions_on_a_standby_go_to_the_holder() {
         let pressed = stage.post("/bots/main/reconnect", &[LOCAL, OWN], "");
         let (pressed, errand) = tokio::join!(pressed, async {
             let errand = errands.recv().await.unwrap();
-            errand.answer.send(answer).unwrap();
-            (errand.bot, errand.request)
+            let Errand { bot, ask: Asked::Request(request, sender) } = errand else { panic!("a request") };
+            sender.send(answer).unwrap();
+            (bot, request)
         });
         assert_eq!(errand, ("main".to_owned(), Ask::ReconnectNow));
         assert_eq!(pressed.0.as_u16(), status);
@@ -432,14 +433,16 @@ async fn actions_on_a_standby_go_to_the_holder() {
     let errand = errands.recv().await.unwrap();
     let mut body = response.into_body().into_data_stream();
     assert!(piece(&mut body).await.unwrap().starts_with("Asked web.1"));
-    errand.answer.send(Answer::Silent).unwrap();
+    let Asked::Request(_, sender) = errand.ask else { panic!("a request") };
+    sender.send(Answer::Silent).unwrap();
     assert!(piece(&mut body).await.unwrap().starts_with("web.1 did not answer within 10 s."));
     assert_eq!(piece(&mut body).await, None);
 
     // A browser without the script goes back to the page once the holder has answered.
     let form = [LOCAL, OWN, ("accept", "text/html")];
     let (response, ()) = tokio::join!(stage.ask("POST", "/bots/main/qr", &form, ""), async {
-        errands.recv().await.unwrap().answer.send(Answer::Took).unwrap();
+        let Asked::Request(_, sender) = errands.recv().await.unwrap().ask else { panic!("a request") };
+        sender.send(Answer::Took).unwrap();
     });
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     drop(errands);

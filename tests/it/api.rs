@@ -13,17 +13,17 @@ use crate::support::http::client;
 use crate::support::postgres;
 use crate::support::sim::{PATIENCE, simulator};
 
-const PHONE: &str = "4915100000001";
-const ADA: &str = "4915100000002";
-const TOKEN: &str = "the admin token of the api test";
+pub const PHONE: &str = "4915100000001";
+pub const ADA: &str = "4915100000002";
+pub const TOKEN: &str = "the admin token of the api test";
 
-fn bot(folder: &Path) -> Blacksky {
+pub fn bot(folder: &Path) -> Blacksky {
     std::fs::write(folder.join("blacksky.toml"), "[bots.main]\n").expect("written");
     Blacksky::in_folder(folder).env("BLACKSKY_ADMIN_TOKEN", TOKEN)
 }
 
 /// Asks with the token.
-async fn ask(request: RequestBuilder) -> (StatusCode, Value) {
+pub async fn ask(request: RequestBuilder) -> (StatusCode, Value) {
     let answer = request.bearer_auth(TOKEN).send().await.expect("it answers");
     let status = answer.status();
     let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -61,7 +61,7 @@ async fn ended(process: &Process, id: &str) -> Value {
 }
 
 /// Scans the QR of the page.
-async fn scan(sim: &Server, process: &Process) {
+pub async fn scan(sim: &Server, process: &Process) {
     let mut payload = None;
     eventually("a QR on the page", PATIENCE, async || {
         let page = client().get(process.url("/")).bearer_auth(TOKEN).send().await.expect("a page");
@@ -72,7 +72,7 @@ async fn scan(sim: &Server, process: &Process) {
     sim.handle().scan(&payload.expect("just seen"), PHONE).expect("it can be scanned");
 }
 
-async fn start(sim: &Server, folder: &Path) -> Process {
+pub async fn start(sim: &Server, folder: &Path) -> Process {
     let process = bot(folder).run(&sim.url());
     scan(sim, &process).await;
     process.until("open", PATIENCE).await;

@@ -16,6 +16,8 @@ mod anti_idle;
 #[cfg(feature = "simulator")]
 mod api;
 #[cfg(feature = "simulator")]
+mod api_calls;
+#[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod buildpack;

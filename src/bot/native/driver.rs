@@ -510,6 +510,8 @@ impl Driver {
                     board: &self.native.board,
                     session: epoch.session.clone(),
                     session_id: &self.native.session,
+                    calls: &self.native.calls,
+                    events: &self.native.events,
                     store: &self.native.store,
                     ears: &self.ears,
                     bell: &self.bell,

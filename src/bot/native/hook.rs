@@ -12,6 +12,7 @@ use whatsapp_rust::{Client, InboundDurabilityHook};
 use super::ears::Ears;
 use super::gate::Valve;
 use super::webhook::{self, Bell};
+use crate::bot::events::Events;
 use crate::runtime::clock;
 use crate::runtime::status::Board;
 use crate::store::{InboxMessage, SessionStore};
@@ -32,6 +33,8 @@ pub struct Hook {
     pub ears: Ears,
     /// Told what is owed to the webhook; `None` when there is none.
     pub webhook: Option<Bell>,
+    /// Told what came.
+    pub events: Events,
 }
 
 #[async_trait]
@@ -43,7 +46,7 @@ impl InboundDurabilityHook for Hook {
         let mut bodies = Vec::new();
         let rows = batch.iter().filter_map(|inbound| {
             let row = row(inbound)?;
-            if self.webhook.is_some() {
+            if self.webhook.is_some() || self.events.wanted() {
                 bodies.push(webhook::body(&self.name, &row, inbound));
             }
             Some(row)
@@ -61,6 +64,8 @@ impl InboundDurabilityHook for Hook {
                 new
             }
         };
+        // One that WhatsApp delivers again is told again: whoever listens knows it by its id.
+        bodies.into_iter().for_each(|body| self.events.tell(body));
         self.board.bot(&self.name, |bot| bot.messages_in += new as u64);
         self.arrived.notify_one();
         Ok(())

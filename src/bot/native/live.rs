@@ -16,6 +16,7 @@ use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{Client, ClientBuilderError};
 
 use super::barrier::Barrier;
+use super::calls::Desk;
 use super::connection::{Connection, News};
 use super::ears::Ears;
 use super::executor::Executor;
@@ -26,6 +27,8 @@ use super::late;
 use super::outbox::Outbox;
 use super::send::{Confirmations, Sender};
 use super::webhook::Bell;
+use crate::bot::call::Calls;
+use crate::bot::events::Events;
 use crate::config::{self, Heartbeat, WaVersion};
 use crate::link::LinkAddress;
 use crate::link::http::Http;
@@ -61,6 +64,10 @@ pub struct Parts<'a> {
     pub session: SessionStore,
     /// Its id, and where its outbox is.
     pub session_id: &'a str,
+    /// What programs ask of the link.
+    pub calls: &'a Calls,
+    /// Told what happens.
+    pub events: &'a Events,
     pub store: &'a Store,
     pub version: WaVersion,
     pub began: Instant,
@@ -170,6 +177,7 @@ impl Live {
                 name: parts.name.to_owned(),
                 ears: parts.ears.clone(),
                 webhook: parts.bot.webhook.is_some().then(|| parts.bell.clone()),
+                events: parts.events.clone(),
             })
             .build()
             .await?
@@ -191,6 +199,7 @@ impl Live {
             board: parts.board.clone(),
             open: is_open,
         };
+        let desk = Desk { client: client.clone(), calls: parts.calls.clone(), open: sender.open.clone() };
         let outbox = Outbox {
             sender: sender.clone(),
             session: parts.session_id.to_owned(),
@@ -210,6 +219,7 @@ impl Live {
         };
         let (rest, resting) = (CancellationToken::new(), CancellationToken::new());
         let (asked, rested) = (rest.clone(), resting.clone());
+        executor.run(desk.work(rest.clone()));
         executor.run(async move {
             tokio::join!(inbox.work(asked.clone()), outbox.work(asked));
             rested.cancel();

@@ -16,6 +16,7 @@
 //! the transport its socket; all three can be ended without its cooperation.
 
 mod barrier;
+mod calls;
 mod connection;
 mod driver;
 mod ears;
@@ -40,6 +41,8 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::call::Calls;
+use super::events::Events;
 use super::handle::Request;
 use crate::config;
 use crate::link::LinkAddress;
@@ -69,6 +72,10 @@ pub struct Native {
     pub board: Board,
     /// What the page asks for.
     pub requests: mpsc::Receiver<Request>,
+    /// What programs ask of the link.
+    pub calls: Calls,
+    /// Told what happens.
+    pub events: Events,
     /// Where to dial.
     pub link: LinkAddress,
     /// Where our own page listens: no webhook may lead there.

@@ -122,7 +122,7 @@ impl EventHandler for Confirmations {
 }
 
 /// The name of an error's variant, without what is inside.
-fn variant(error: &impl std::fmt::Debug) -> String {
+pub fn variant(error: &impl std::fmt::Debug) -> String {
     format!("{error:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 

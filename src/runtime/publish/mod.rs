@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::status::{Board, BotStatus, Holder, Qr, Role, Snapshot};
+use crate::bot::call::{Call, Refusal};
 use crate::bot::handle::{BotHandle, Errand, Request};
 use crate::link::LinkState;
 use crate::store::{Notice, Owner, Publication, Published, PublishedQr, Store, StoreError};
@@ -142,7 +143,7 @@ pub(super) async fn share(sharing: Sharing) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = async {
-                work.round().await;
+                work.round(&mut under_way).await;
                 tokio::time::sleep(PACE).await;
             } => {}
         }
@@ -183,12 +184,12 @@ impl Work {
     }
 
     /// All that is due.
-    async fn round(&mut self) {
+    async fn round(&mut self, under_way: &mut JoinSet<()>) {
         self.forget();
         let news = self.news();
         self.publish(news).await;
         if self.take_at <= Instant::now() && self.any(|bot| bot.role() == Role::Holder) {
-            self.take().await;
+            self.take(under_way).await;
         }
         if self.look_at <= Instant::now() && self.any(|bot| bot.role() == Role::Standby) {
             self.look().await;
@@ -247,7 +248,7 @@ impl Work {
     }
 
     /// Carries out what other dynos ask of the bots held here.
-    async fn take(&mut self) {
+    async fn take(&mut self, under_way: &mut JoinSet<()>) {
         self.take_at = Instant::now() + LOOK;
         let asked = match self.store.take_asked(&self.owner, EXPIRY).await {
             Ok(asked) => asked,
@@ -255,6 +256,26 @@ impl Work {
         };
         for one in asked {
             let bot = self.bots.iter().find(|(_, known)| known.session == one.session);
+            if let (Some((_, known)), Some(call)) =
+                (bot, errand::call_of(&self.store, &one.session, &one.action))
+            {
+                let (store, calls) = (self.store.clone(), known.handle.calls.clone());
+                under_way.spawn(async move {
+                    let secret = matches!(call, Call::PairingCode { .. });
+                    let reply = match secret && !store.seals() {
+                        true => Err(Refusal::Unsealed),
+                        false => calls.make(call).await,
+                    };
+                    let said = match errand::outcome_of(&store, &one.session, &reply) {
+                        Ok(outcome) => store.answer(one.id, &outcome).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = said {
+                        tracing::debug!(%error, "the answer to a call of another dyno was not stored");
+                    }
+                });
+                continue;
+            }
             let outcome = match (bot, Request::of_word(&one.action)) {
                 (Some((name, known)), Some(request)) => {
                     tracing::info!(bot = %name, action = request.word(), "asked by the page of another dyno");

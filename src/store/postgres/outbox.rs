@@ -5,6 +5,7 @@ use chrono::DateTime;
 
 use super::{Postgres, args, column};
 use crate::store::StoreError;
+use crate::store::chats::ChatRow;
 use crate::store::engine::Outbox;
 use crate::store::notice::{CHANNEL, Notice};
 use crate::store::outbox::{
@@ -37,6 +38,11 @@ const END: &str = "
     WHERE session = $1 AND id = $2 AND ended_at IS NULL";
 const STATUS: &str =
     "SELECT created_at, ended_at, sent, detail FROM blacksky.outbox WHERE session = $1 AND id = $2";
+
+const CHATS: &str = "
+    SELECT i.chat, max(i.at), count(*) FROM blacksky.inbox AS i
+    JOIN blacksky.session AS s ON s.generation = i.generation
+    WHERE s.id = $1 GROUP BY i.chat ORDER BY 2 DESC LIMIT $2";
 
 #[async_trait]
 impl Outbox for Postgres {
@@ -107,5 +113,12 @@ impl Outbox for Postgres {
             })
         };
         rows.first().map(status).transpose()
+    }
+
+    async fn chats(&self, session: &str, limit: u32) -> Result<Vec<ChatRow>, StoreError> {
+        let rows = self.run(CHATS, args![session, i64::from(limit)]).await?;
+        let chat =
+            |row| Ok(ChatRow { chat: column(row, 0)?, last_at: column(row, 1)?, messages: column(row, 2)? });
+        rows.iter().map(chat).collect()
     }
 }

@@ -6,6 +6,7 @@ use chrono::DateTime;
 use super::rows::args;
 use super::{Sqlite, column, problem};
 use crate::store::StoreError;
+use crate::store::chats::ChatRow;
 use crate::store::engine::Outbox;
 use crate::store::outbox::{
     KEPT_DAYS, MOST_QUEUED, OutboxRow, OutgoingStatus, PRUNE_BATCH, QueuedRow, Taken,
@@ -24,6 +25,10 @@ const END: &str =
     "UPDATE outbox SET ended_at = ?4, sent = (?3 IS NULL), detail = coalesce(?3, ''), value = x''
     WHERE session = ?1 AND id = ?2 AND ended_at IS NULL";
 const STATUS: &str = "SELECT created_at, ended_at, sent, detail FROM outbox WHERE session = ?1 AND id = ?2";
+
+const CHATS: &str = "SELECT i.chat, max(i.at), count(*) FROM inbox AS i
+    JOIN session AS s ON s.generation = i.generation
+    WHERE s.id = ?1 GROUP BY i.chat ORDER BY 2 DESC LIMIT ?2";
 
 #[async_trait]
 impl Outbox for Sqlite {
@@ -96,5 +101,14 @@ impl Outbox for Sqlite {
             })
         };
         row.map_err(|error| problem(&error))?.map(status).transpose()
+    }
+
+    async fn chats(&self, session: &str, limit: u32) -> Result<Vec<ChatRow>, StoreError> {
+        let args = args![session.to_owned(), i64::from(limit)];
+        let rows = sqlx::query_with(CHATS, args).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|error| problem(&error))?;
+        let chat =
+            |row| Ok(ChatRow { chat: column(row, 0)?, last_at: column(row, 1)?, messages: column(row, 2)? });
+        rows.iter().map(chat).collect()
     }
 }

@@ -3,7 +3,9 @@
 //! A message that is accepted (202) is in the database: it survives kill -9 and is sent by whichever dyno holds the
 //! link, under one id. Answers that are no success are problem documents (RFC 9457).
 
+mod calls;
 mod openapi;
+mod stream;
 mod types;
 
 use std::sync::Arc;
@@ -24,12 +26,14 @@ use super::router::{SET_TOKEN, Shared};
 use crate::bot::outgoing::Content;
 use crate::runtime::clock;
 use crate::store::{Accepted, MOST_QUEUED, NewOutgoing, Store, StoreError};
-use types::{Bot, BotList, NewMessage, Sent};
+use types::{Bot, BotList, ChatList, NewMessage, Sent};
 
 /// Longest body of a request, in bytes.
 const BODY_LIMIT: usize = 256 * 1024;
 /// The database answers within this, or the asker is told to try again.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// Most chats that are listed.
+const MOST_CHATS: u32 = 1000;
 /// The header that makes a request safe to repeat.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest value of it.
@@ -49,6 +53,14 @@ pub fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/bots/{bot}", get(bot))
         .route("/bots/{bot}/messages", post(send))
         .route("/bots/{bot}/messages/{id}", get(message))
+        .route("/bots/{bot}/typing", post(calls::typing))
+        .route("/bots/{bot}/read", post(calls::read_messages))
+        .route("/bots/{bot}/chats", get(chats))
+        .route("/bots/{bot}/groups", get(calls::groups))
+        .route("/bots/{bot}/contacts", post(calls::contacts))
+        .route("/bots/{bot}/pairing", get(calls::pairing).post(calls::new_round))
+        .route("/bots/{bot}/pairing/code", post(calls::pairing_code))
+        .route("/bots/{bot}/events", get(stream::events))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), guard));
     Router::new()
         .route("/openapi.json", get(async || Json(openapi::document())))
@@ -177,6 +189,17 @@ async fn message(State(shared): State<Arc<Shared>>, Path((name, id)): Path<(Stri
     }
 }
 
+async fn chats(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
+    let (target, store) = match target(&shared, &name) {
+        Ok(found) => found,
+        Err(answer) => return *answer,
+    };
+    match within(store.chats(&target, MOST_CHATS)).await {
+        Ok(chats) => Json(ChatList { chats: chats.into_iter().map(Into::into).collect() }).into_response(),
+        Err(error) => away(&error),
+    }
+}
+
 /// What a body says, which must be an object.
 fn read<T: DeserializeOwned>(body: Result<Json<Value>, JsonRejection>) -> Result<T, Box<Response>> {
     let Json(value) = body.map_err(|wrong| Box::new(problem(wrong.status(), &wrong.body_text())))?;
@@ -185,20 +208,27 @@ fn read<T: DeserializeOwned>(body: Result<Json<Value>, JsonRejection>) -> Result
     types::only_object(value).map_err(wrong)
 }
 
+/// The session of a native bot.
+fn native<'s>(shared: &'s Shared, name: &str) -> Result<&'s str, Box<Response>> {
+    if let Some(target) = shared.targets.get(name) {
+        return Ok(&target.session);
+    }
+    let known = shared.snapshot.borrow().bots.contains_key(name);
+    let detail = "this bot is hosted: its own program sends; the API is for native bots";
+    Err(Box::new(if known { problem(StatusCode::CONFLICT, detail) } else { no_bot() }))
+}
+
 /// The session of a native bot, and the database.
 fn target(shared: &Shared, name: &str) -> Result<(String, Store), Box<Response>> {
-    let Some(target) = shared.targets.get(name) else {
-        let known = shared.snapshot.borrow().bots.contains_key(name);
-        let detail = "this bot is hosted: its own program sends; the API is for native bots";
-        return Err(Box::new(if known { problem(StatusCode::CONFLICT, detail) } else { no_bot() }));
-    };
-    let store = shared.store.as_ref().and_then(|store| store.borrow().clone());
-    let Some(store) = store else {
-        let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the database is not up yet");
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        return Err(Box::new(answer));
-    };
-    Ok((target.session.clone(), store))
+    let session = native(shared, name)?.to_owned();
+    match shared.store.as_ref().and_then(|store| store.borrow().clone()) {
+        Some(store) => Ok((session, store)),
+        None => {
+            let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the database is not up yet");
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            Err(Box::new(answer))
+        }
+    }
 }
 
 async fn within<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -2,21 +2,99 @@
 
 use std::fmt::Write as _;
 
-use schemars::generate::SchemaSettings;
+use schemars::JsonSchema;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::types::{Bot, BotList, NewMessage, Sent};
+use super::types::{
+    Bot, BotList, ChatList, ContactList, ContactQuery, GroupList, NewMessage, NewRead, NewTyping, Pairing,
+    PairingCode, PairingCodeQuery, Sent,
+};
+
+/// The schemas that operations name, collected as they are asked for.
+struct Schemas(SchemaGenerator);
+
+impl Schemas {
+    fn of<T: JsonSchema>(&mut self) -> Value {
+        json!({ "application/json": { "schema": self.0.subschema_for::<T>() } })
+    }
+}
+
+/// An operation as the document has it.
+struct Operation {
+    value: Value,
+}
+
+impl Operation {
+    /// With the answers that every operation has.
+    fn new(id: &str, summary: &str) -> Self {
+        let value = json!({ "operationId": id, "summary": summary, "responses": {}, "parameters": [] });
+        Self { value }
+            .refuses("401", "The admin token is missing or wrong.")
+            .refuses("403", "No admin token is set, or the request comes from another site.")
+            .refuses("429", "Too many wrong tokens, or too much waits already.")
+    }
+
+    fn about(mut self, text: &str) -> Self {
+        self.value["description"] = text.into();
+        self
+    }
+
+    fn parameter(mut self, parameter: Value) -> Self {
+        self.value["parameters"].as_array_mut().into_iter().for_each(|all| all.push(parameter.clone()));
+        self
+    }
+
+    fn takes(mut self, content: Value) -> Self {
+        self.value["requestBody"] = json!({ "required": true, "content": content });
+        self.refuses("400", "The body is no JSON, or a header is not well formed.")
+            .refuses("413", "The body is too large.")
+            .refuses("415", "The body is not said to be JSON.")
+            .refuses("422", "It cannot be done; the detail says why.")
+    }
+
+    fn answers(mut self, code: &str, about: &str, content: Option<Value>) -> Self {
+        self.value["responses"][code] = match content {
+            Some(content) => json!({ "description": about, "content": content }),
+            None => json!({ "description": about }),
+        };
+        self
+    }
+
+    fn refuses(self, code: &str, about: &str) -> Self {
+        let schema = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+        self.answers(code, about, Some(json!({ "application/problem+json": schema })))
+    }
+
+    /// On a bot.
+    fn of_bot(self) -> Self {
+        self.refuses("404", "There is no such bot or message.")
+    }
+
+    /// On a native bot, by way of the database.
+    fn of_native(self) -> Self {
+        self.of_bot()
+            .refuses(
+                "409",
+                "The bot is hosted: its own program sends. Or its link is not as the call needs it.",
+            )
+            .refuses("503", "The database or the dyno that holds the link does not answer; try again.")
+    }
+
+    /// Answered by WhatsApp.
+    fn of_link(self) -> Self {
+        self.of_native().refuses("502", "WhatsApp refused it.")
+    }
+}
 
 /// The document (OpenAPI 3.1).
 pub fn document() -> Value {
-    let mut generator = SchemaSettings::draft2020_12()
+    let generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
-    let new = generator.subschema_for::<NewMessage>();
-    let sent = generator.subschema_for::<Sent>();
-    let bots = generator.subschema_for::<BotList>();
-    let bot = generator.subschema_for::<Bot>();
-    let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
+    let mut schemas = Schemas(generator);
+    let paths = paths(&mut schemas);
+    let mut schemas: Map<String, Value> = schemas.0.take_definitions(true).into_iter().collect();
     schemas.insert(
         "Problem".to_owned(),
         json!({
@@ -29,34 +107,6 @@ pub fn document() -> Value {
             "required": ["title", "status", "detail"],
         }),
     );
-    let body = |schema: &schemars::Schema| json!({ "application/json": { "schema": schema } });
-    let name = json!({
-        "name": "bot", "in": "path", "required": true, "description": "Name of the bot in blacksky.toml.",
-        "schema": { "type": "string", "pattern": "^[a-z][a-z0-9]{0,30}$" },
-    });
-    let problems = |codes: &[(&str, &str)]| {
-        let all = codes.iter().map(|(code, about)| {
-            let content = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
-            ((*code).to_owned(), json!({ "description": about, "content": content }))
-        });
-        all.collect::<Map<String, Value>>()
-    };
-    let common = [
-        ("401", "The admin token is missing or wrong."),
-        ("403", "No admin token is set, or the request comes from another site."),
-        ("429", "Too many wrong tokens."),
-    ];
-    let with = |mut good: Map<String, Value>, more: &[(&str, &str)]| {
-        good.extend(problems(&common));
-        good.extend(problems(more));
-        good
-    };
-    let one = |code: &str, about: &str, schema: &schemars::Schema| {
-        Map::from_iter([(code.to_owned(), json!({ "description": about, "content": body(schema) }))])
-    };
-    let no_bot = ("404", "There is no such bot or message.");
-    let hosted = ("409", "The bot is hosted: its own program sends.");
-    let away = ("503", "The database does not answer; try again.");
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -66,46 +116,97 @@ pub fn document() -> Value {
         },
         "servers": [{ "url": "/api/v1" }],
         "security": [{ "token": [] }],
-        "paths": {
-            "/bots": { "get": {
-                "operationId": "listBots",
-                "summary": "The enabled bots and their links",
-                "responses": with(one("200", "The bots.", &bots), &[]),
-            } },
-            "/bots/{bot}": { "parameters": [name], "get": {
-                "operationId": "getBot",
-                "summary": "One bot and its link",
-                "responses": with(one("200", "The bot.", &bot), &[no_bot]),
-            } },
-            "/bots/{bot}/messages": { "parameters": [name], "post": {
-                "operationId": "sendMessage",
-                "summary": "Sends a text, a reply or a reaction",
-                "description": "Accepted means stored: it goes out when the link is open, once, also after a crash.",
-                "parameters": [{
-                    "name": "Idempotency-Key", "in": "header",
-                    "description": "Asking again with the same key and message gives the same message.",
-                    "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" },
-                }],
-                "requestBody": { "required": true, "content": body(&new) },
-                "responses": with(one("202", "Stored.", &sent), &[
-                    ("400", "The body is no JSON, or the Idempotency-Key is not well formed."), no_bot, hosted,
-                    ("413", "The body has more than 256 KB."), ("415", "The body is not said to be JSON."),
-                    ("422", "The message cannot be sent; the detail says why."), away,
-                ]),
-            } },
-            "/bots/{bot}/messages/{id}": { "parameters": [name, {
-                "name": "id", "in": "path", "required": true, "description": "As it was given when it was accepted.",
-                "schema": { "type": "string", "minLength": 1 },
-            }], "get": {
-                "operationId": "getMessage",
-                "summary": "How a message stands",
-                "responses": with(one("200", "The message.", &sent), &[no_bot, hosted, away]),
-            } },
-        },
+        "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
+    })
+}
+
+fn paths(schemas: &mut Schemas) -> Value {
+    let bot = json!([{
+        "name": "bot", "in": "path", "required": true, "description": "Name of the bot in blacksky.toml.",
+        "schema": { "type": "string", "pattern": "^[a-z][a-z0-9]{0,30}$" },
+    }]);
+    let id = json!({
+        "name": "id", "in": "path", "required": true, "description": "As it was given when it was accepted.",
+        "schema": { "type": "string", "minLength": 1 },
+    });
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header",
+        "description": "Asking again with the same key and message gives the same message.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" },
+    });
+    let list = Operation::new("listBots", "The enabled bots and their links").answers(
+        "200",
+        "The bots.",
+        Some(schemas.of::<BotList>()),
+    );
+    let one = Operation::new("getBot", "One bot and its link")
+        .answers("200", "The bot.", Some(schemas.of::<Bot>()))
+        .of_bot();
+    let send = Operation::new("sendMessage", "Sends a text, a reply or a reaction")
+        .about("Accepted means stored: it goes out when the link is open, once, also after a crash.")
+        .parameter(key)
+        .takes(schemas.of::<NewMessage>())
+        .answers("202", "Stored.", Some(schemas.of::<Sent>()))
+        .of_native();
+    let message = Operation::new("getMessage", "How a message stands")
+        .parameter(id)
+        .answers("200", "The message.", Some(schemas.of::<Sent>()))
+        .of_native();
+    let typing = Operation::new("showTyping", "Shows in a chat that the bot is typing, recording or neither")
+        .takes(schemas.of::<NewTyping>())
+        .answers("204", "WhatsApp was told.", None)
+        .of_link();
+    let read = Operation::new("markRead", "Tells the sender that messages were read")
+        .takes(schemas.of::<NewRead>())
+        .answers("204", "WhatsApp was told.", None)
+        .of_link();
+    let chats = Operation::new("listChats", "The chats that wrote in the last seven days, the latest first")
+        .answers("200", "At most 1000 chats.", Some(schemas.of::<ChatList>()))
+        .of_native();
+    let groups = Operation::new("listGroups", "The groups that the account is in")
+        .answers("200", "The groups.", Some(schemas.of::<GroupList>()))
+        .of_link();
+    let contacts = Operation::new("checkContacts", "Which phone numbers are on WhatsApp")
+        .takes(schemas.of::<ContactQuery>())
+        .answers("200", "In the order asked.", Some(schemas.of::<ContactList>()))
+        .of_link();
+    let pairing = Operation::new("getPairing", "The QR code that waits to be scanned")
+        .answers("200", "How the pairing stands.", Some(schemas.of::<Pairing>()))
+        .of_native();
+    let round = Operation::new("showNewQr", "Begins a new round of QR codes after one has ended")
+        .answers("204", "The bot was told.", None)
+        .of_native();
+    let code = Operation::new("getPairingCode", "A code to type into the phone, in place of the QR")
+        .about("Only while the bot waits to be paired. A code that was given before is no longer good.")
+        .takes(schemas.of::<PairingCodeQuery>())
+        .answers("200", "The code.", Some(schemas.of::<PairingCode>()))
+        .of_link();
+    let events = Operation::new("listenToEvents", "What happens at a bot, as a WebSocket")
+        .about(
+            "One JSON object a message: `message` as the webhook has it, `link` when the state of the link changes, \
+             `missed` when the listener was too slow. Nothing is kept for a listener that is away: that is what the \
+             webhook is for.",
+        )
+        .answers("101", "The connection is a WebSocket from here on.", None)
+        .refuses("426", "The request does not ask for a WebSocket.")
+        .of_native();
+    json!({
+        "/bots": { "get": list.value },
+        "/bots/{bot}": { "parameters": bot, "get": one.value },
+        "/bots/{bot}/messages": { "parameters": bot, "post": send.value },
+        "/bots/{bot}/messages/{id}": { "parameters": bot, "get": message.value },
+        "/bots/{bot}/typing": { "parameters": bot, "post": typing.value },
+        "/bots/{bot}/read": { "parameters": bot, "post": read.value },
+        "/bots/{bot}/chats": { "parameters": bot, "get": chats.value },
+        "/bots/{bot}/groups": { "parameters": bot, "get": groups.value },
+        "/bots/{bot}/contacts": { "parameters": bot, "post": contacts.value },
+        "/bots/{bot}/pairing": { "parameters": bot, "get": pairing.value, "post": round.value },
+        "/bots/{bot}/pairing/code": { "parameters": bot, "post": code.value },
+        "/bots/{bot}/events": { "parameters": bot, "get": events.value },
     })
 }
 

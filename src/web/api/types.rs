@@ -6,9 +6,10 @@ use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::bot::call::{Call, Typing};
 use crate::bot::outgoing::{Content, Quoted, What};
 use crate::runtime::status::BotStatus;
-use crate::store::OutgoingStatus;
+use crate::store::{Chat, OutgoingStatus};
 
 /// Longest text, in characters; WhatsApp cuts longer ones.
 const LONGEST_TEXT: usize = 65_536;
@@ -85,6 +86,182 @@ pub enum SendState {
     Sent,
     /// Given up.
     Failed,
+}
+
+/// What a chat shows of the bot.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTyping {
+    /// A phone number with country code, or the address of a chat.
+    #[schemars(length(min = 3, max = 64))]
+    pub to: String,
+    pub state: Typing,
+}
+
+/// Messages that were read.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRead {
+    /// The chat: number or address.
+    #[schemars(length(min = 3, max = 64))]
+    pub chat: String,
+    /// Who wrote them; needed in a group.
+    pub from: Option<String>,
+    /// Their ids.
+    #[schemars(length(min = 1, max = 256))]
+    pub ids: Vec<String>,
+}
+
+/// Numbers to look for on WhatsApp.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactQuery {
+    /// Phone numbers with country code.
+    #[schemars(length(min = 1, max = 50))]
+    pub numbers: Vec<String>,
+}
+
+/// The number of the phone that is to be linked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PairingCodeQuery {
+    /// With country code.
+    #[schemars(length(min = 3, max = 64))]
+    pub phone: String,
+}
+
+/// A code to type into the phone.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PairingCode {
+    /// Eight letters and digits: WhatsApp, Linked devices, Link a device, Link with phone number instead.
+    pub code: String,
+}
+
+/// How the pairing stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Pairing {
+    /// The state of the link, as in the list of bots.
+    pub state: &'static str,
+    /// The QR code that waits to be scanned.
+    pub qr: Option<Qr>,
+}
+
+/// A QR code.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Qr {
+    /// What the code says.
+    pub payload: String,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The groups of the account.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GroupList {
+    pub groups: Vec<Group>,
+}
+
+/// A group.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Group {
+    /// What to send to.
+    pub address: String,
+    pub subject: String,
+    pub description: Option<String>,
+    pub participants: u32,
+    /// Only admins may write.
+    pub announcement: bool,
+}
+
+/// What WhatsApp says about numbers, in the order asked.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ContactList {
+    pub contacts: Vec<Contact>,
+}
+
+/// A number.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Contact {
+    pub address: String,
+    pub on_whatsapp: bool,
+    pub business: bool,
+    /// Its hidden address, when WhatsApp tells it.
+    pub lid: Option<String>,
+}
+
+/// The chats that wrote, the latest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ChatList {
+    pub chats: Vec<SeenChat>,
+}
+
+/// A chat that wrote in the last days.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SeenChat {
+    pub address: String,
+    pub group: bool,
+    pub last_message_at: DateTime<Utc>,
+    /// Inbound messages that are still in the database.
+    pub messages: u64,
+}
+
+impl From<Chat> for SeenChat {
+    fn from(chat: Chat) -> Self {
+        let group = chat.address.ends_with("@g.us");
+        Self { address: chat.address, group, last_message_at: chat.last_at, messages: chat.messages }
+    }
+}
+
+impl NewTyping {
+    pub fn call(self) -> Result<Call, String> {
+        Ok(Call::Typing { chat: address(&self.to, "to")?, state: self.state })
+    }
+}
+
+impl NewRead {
+    pub fn call(self) -> Result<Call, String> {
+        let chat = address(&self.chat, "chat")?;
+        if !(1..=256).contains(&self.ids.len()) {
+            return Err("ids must have 1 to 256 ids".to_owned());
+        }
+        for id in &self.ids {
+            message_id(id)?;
+        }
+        let sender = self.from.map(|from| address(&from, "from")).transpose()?;
+        match sender {
+            None if chat.ends_with("@g.us") => {
+                Err("in a group, from must say who wrote the messages".to_owned())
+            }
+            // In a chat of two the chat says it.
+            sender => {
+                Ok(Call::Read { sender: sender.filter(|_| chat.ends_with("@g.us")), chat, ids: self.ids })
+            }
+        }
+    }
+}
+
+impl ContactQuery {
+    pub fn call(self) -> Result<Call, String> {
+        if !(1..=50).contains(&self.numbers.len()) {
+            return Err("numbers must have 1 to 50 numbers".to_owned());
+        }
+        let addresses = self.numbers.iter().map(|number| match address(number, "each of numbers")? {
+            group if group.ends_with("@g.us") => {
+                Err("each of numbers must be a person's, not a group's".to_owned())
+            }
+            person => Ok(person),
+        });
+        Ok(Call::Contacts { addresses: addresses.collect::<Result<_, _>>()? })
+    }
+}
+
+impl PairingCodeQuery {
+    pub fn call(self) -> Result<Call, String> {
+        let address = address(&self.phone, "phone")?;
+        match address.strip_suffix("@s.whatsapp.net").filter(|phone| phone.len() >= 7) {
+            Some(phone) => Ok(Call::PairingCode { phone: phone.to_owned() }),
+            None => Err("phone must be a phone number with country code".to_owned()),
+        }
+    }
 }
 
 /// The bots.
@@ -175,10 +352,7 @@ impl NewMessage {
 
 impl Reference {
     fn quoted(self, chat: &str, own: bool) -> Result<Quoted, String> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.id.is_empty() || self.id.len() > 128 || !self.id.chars().all(plain) {
-            return Err("the id of the other message is not one of WhatsApp's".to_owned());
-        }
+        message_id(&self.id)?;
         let text = self.text.unwrap_or_default();
         if text.chars().count() > 4096 {
             return Err("the text of the quote must have at most 4096 characters".to_owned());
@@ -204,6 +378,14 @@ pub fn only_object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer:
 fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let Some(object) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
     serde_json::from_value(Value::Object(object)).map_err(de::Error::custom)
+}
+
+fn message_id(id: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match (1..=128).contains(&id.len()) && id.chars().all(plain) {
+        true => Ok(()),
+        false => Err("the id of the other message is not one of WhatsApp's".to_owned()),
+    }
 }
 
 /// The address of a number, or the address itself.

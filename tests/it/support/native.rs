@@ -150,6 +150,8 @@ impl NativeBot {
             keeper: keeper.clone(),
             board: board.clone(),
             requests,
+            calls: handle.calls.clone(),
+            events: handle.events.clone(),
             link: LinkAddress::decide(Some(server.url().parse().expect("a URL"))).expect("loopback"),
             own_port: 0,
             folder: std::path::PathBuf::from("."),
