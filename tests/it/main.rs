@@ -18,6 +18,8 @@ mod api;
 #[cfg(feature = "simulator")]
 mod api_calls;
 #[cfg(feature = "simulator")]
+mod api_kills;
+#[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod buildpack;
