@@ -101,7 +101,7 @@ async fn kills_lose_no_send_and_double_none() {
             assert!(waited.elapsed() < Duration::from_secs(300), "stuck; log:\n{}", process.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
         process.kill();
         process = start();
         port.store(process.port, Ordering::Relaxed);
