@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::faults::Fault;
 use super::handle::Handle;
+use super::media::{MediaKind, Medium};
 
+/// Longest body of a request, in bytes: a medium in base64.
+const BODY_LIMIT: usize = 32 << 20;
 /// Longest wait of one request for events.
 const MAX_WAIT: u64 = 60;
 /// The phone that scans when a request names none.
@@ -38,7 +43,18 @@ struct Link {
 struct Send {
     from: Option<String>,
     to: Option<String>,
+    #[serde(default)]
     text: String,
+    media: Option<SendMedia>,
+}
+
+#[derive(Deserialize)]
+struct SendMedia {
+    kind: MediaKind,
+    mimetype: String,
+    file_name: Option<String>,
+    /// The file, in base64.
+    data: String,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +98,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/control/faults", get(faults).post(inject).delete(clear))
         .route("/control/remove", post(remove))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "no such path; see docs/simulator.md".to_owned()))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(local_only))
         .with_state(handle)
 }
@@ -137,7 +154,18 @@ async fn send(State(handle): State<Handle>, Json(send): Json<Send>) -> Result<Js
             }
         }
     };
-    let id = handle.send_text(from, &to, &send.text).map_err(unprocessable)?;
+    let id = match send.media {
+        None if send.text.is_empty() => {
+            return Err(unprocessable("nothing to send: say \"text\" or \"media\""));
+        }
+        None => handle.send_text(from, &to, &send.text),
+        Some(SendMedia { kind, mimetype, file_name, data }) => {
+            let bytes = STANDARD.decode(data).map_err(|error| unprocessable(format!("data: {error}")))?;
+            let caption = Some(send.text).filter(|text| !text.is_empty());
+            handle.send_media(from, &to, Medium { kind, mimetype, caption, file_name, bytes })
+        }
+    }
+    .map_err(unprocessable)?;
     Ok(Json(json!({ "id": id, "from": from, "to": to })))
 }
 

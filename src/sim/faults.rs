@@ -44,6 +44,8 @@ pub enum When {
     Open,
     /// When a phone encrypts a message for a device; only `garble`.
     Message,
+    /// When a client puts a file on the media server; only `http` and `silence`.
+    Upload,
 }
 
 /// What goes wrong.
@@ -67,7 +69,7 @@ pub enum Action {
     },
     /// The message is damaged on its way and cannot be decrypted; only at `message`.
     Garble,
-    /// The upgrade is answered with this HTTP status; only at `dial`.
+    /// The upgrade, or the upload, is answered with this HTTP status; only at `dial` and `upload`.
     Http { status: u16 },
     /// `<stream:error>`.
     StreamError {
@@ -129,8 +131,8 @@ impl Fault {
     /// Why this combination makes no sense, if it does not.
     pub fn problem(&self) -> Option<&'static str> {
         match (&self.action, self.when) {
-            (Action::Http { .. }, when) if when != When::Dial => {
-                Some("an HTTP status can only be given at \"dial\"")
+            (Action::Http { .. }, when) if when != When::Dial && when != When::Upload => {
+                Some("an HTTP status can only be given at \"dial\" or \"upload\"")
             }
             (Action::Http { status }, _) if !(300..600).contains(status) => {
                 Some("the HTTP status must be from 300 to 599")
@@ -140,6 +142,9 @@ impl Fault {
             }
             (action, When::Message) if *action != Action::Garble => {
                 Some("at \"message\" there is only \"garble\"")
+            }
+            (action, When::Upload) if !matches!(action, Action::Http { .. } | Action::Silence) => {
+                Some("at \"upload\" there is only \"http\" or \"silence\"")
             }
             (Action::Slow { .. }, When::Dial | When::Hello | When::Login) => {
                 Some("a connection can only be slowed down at \"now\" or \"open\"")
@@ -255,6 +260,7 @@ mod tests {
             (Action::StreamEnd, When::Hello),
             (Action::Garble, When::Now),
             (Action::Drop, When::Message),
+            (Action::Drop, When::Upload),
             (Action::Slow { ms: 5 }, When::Dial),
         ] {
             assert!(Fault::new(action.clone(), when).problem().is_some(), "{action:?} {when:?}");

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::faults::{Action, Fault, When};
 use super::link_code::Typed;
+use super::media::Medium;
 use super::messages;
 use super::pairing;
 use super::ratchet::RatchetReport;
@@ -55,6 +56,11 @@ impl Handle {
         self.0.with(|world| world.send_text(from, to, text))
     }
 
+    /// The phone of `from` sends a medium to the account `to`; the message id.
+    pub fn send_media(&self, from: &str, to: &str, medium: Medium) -> Result<String, messages::Error> {
+        self.0.with(|world| world.send_media(from, to, medium))
+    }
+
     /// Messages that simulated phones sent, oldest first.
     pub fn sent(&self) -> Vec<Sent> {
         self.0.read(|world| world.sent.clone())
@@ -78,6 +84,14 @@ impl Handle {
                 .iter()
                 .find(|r| r.to == to && r.copy_for.is_none() && r.text.as_deref() == Some(text))
                 .cloned()
+        })
+        .await
+    }
+
+    /// Waits until `to` has got the message `id` from a client.
+    pub async fn wait_for_message(&self, to: &str, id: &str, within: Duration) -> Result<Received, TimedOut> {
+        self.wait(&format!("message {id} for {to}"), within, |world| {
+            world.received.iter().find(|r| r.to == to && r.copy_for.is_none() && r.id == id).cloned()
         })
         .await
     }

@@ -14,6 +14,7 @@ use waproto::whatsapp::message::{
 
 use super::account::Queued;
 use super::faults::{Action, When};
+use super::media::{self, Medium};
 use super::report::{Received, Sent, What};
 use super::stanza::{self, attr};
 use super::world::{ConnectionId, World, now_millis, now_seconds};
@@ -27,6 +28,9 @@ pub enum Error {
     /// The account has no linked device.
     #[error("the account {0} has no linked device")]
     NoDevice(String),
+    /// The medium cannot be put on the media server.
+    #[error("the medium cannot be encrypted: {0}")]
+    Media(String),
     /// The device's keys do not work.
     #[error("the message cannot be encrypted for device {device}: {reason}")]
     Encrypt {
@@ -42,6 +46,18 @@ impl World {
 
     /// The phone of `from` sends a text to every device of the account `to`.
     pub fn send_text(&mut self, from: &str, to: &str, text: &str) -> Result<String, Error> {
+        let content = Message { conversation: Some(text.to_owned()), ..Default::default() };
+        self.send_content(from, to, text, &content)
+    }
+
+    /// The same with a medium.
+    pub fn send_media(&mut self, from: &str, to: &str, medium: Medium) -> Result<String, Error> {
+        let caption = medium.caption.clone().unwrap_or_default();
+        let content = self.message_with(medium).map_err(Error::Media)?;
+        self.send_content(from, to, &caption, &content)
+    }
+
+    fn send_content(&mut self, from: &str, to: &str, text: &str, content: &Message) -> Result<String, Error> {
         self.user(from).ok_or(Error::Number)?;
         let devices: Vec<u16> =
             self.users.get(to).map(|user| user.devices.keys().copied().collect()).unwrap_or_default();
@@ -49,7 +65,6 @@ impl World {
             return Err(Error::NoDevice(to.to_owned()));
         }
         let id = message_id();
-        let plain = Message { conversation: Some(text.to_owned()), ..Default::default() }.encode_to_vec();
         for device in devices {
             self.sent_places.insert((id.clone(), to.to_owned(), device), self.sent.len());
             self.sent.push(Sent {
@@ -64,9 +79,10 @@ impl World {
                 refused: None,
                 retries: 0,
                 taken_back: 0,
+                content: content.clone(),
             });
             self.counters.messages_sent += 1;
-            self.post(from, to, device, &id, &plain, Envelope::Chat)?;
+            self.post(from, to, device, &id, content, Envelope::Chat)?;
         }
         Ok(id)
     }
@@ -97,7 +113,7 @@ impl World {
             ..Default::default()
         };
         let id = message_id();
-        if let Err(error) = self.post(number, number, device, &id, &message.encode_to_vec(), Envelope::Peer) {
+        if let Err(error) = self.post(number, number, device, &id, &message, Envelope::Peer) {
             tracing::error!(%error, "simulator: the app-state key was not shared");
         }
     }
@@ -109,7 +125,7 @@ impl World {
         to: &str,
         device: u16,
         id: &str,
-        plain: &[u8],
+        content: &Message,
         envelope: Envelope,
     ) -> Result<(), Error> {
         let address = stanza::pn(to, device).to_string();
@@ -124,7 +140,8 @@ impl World {
         if let Some(bundle) = &bundle {
             sender.phone.begin(&address, bundle).map_err(|e| fail(e.to_string()))?;
         }
-        let sealed = sender.phone.encrypt(&address, plain).map_err(|e| fail(e.to_string()))?;
+        let sealed =
+            sender.phone.encrypt(&address, &content.encode_to_vec()).map_err(|e| fail(e.to_string()))?;
         let mut bytes = sealed.bytes;
         if garbled {
             garble(&mut bytes);
@@ -135,7 +152,7 @@ impl World {
         }
         let mut node = NodeBuilder::new("message")
             .attr("from", stanza::pn(from, 0))
-            .attr("type", "text")
+            .attr("type", media::stanza_type(content))
             .attr("id", id)
             .attr("t", now_seconds());
         node = match envelope {
@@ -248,6 +265,7 @@ impl World {
             text: None,
             about: None,
             reaction: None,
+            media: None,
             copy_for: None,
             envelope: kind,
             error: None,
@@ -266,6 +284,7 @@ impl World {
                 None => {
                     received.text = text_of(&message);
                     (received.about, received.reaction) = about(&message);
+                    received.media = self.media(&message);
                 }
             },
             Err(error) => {

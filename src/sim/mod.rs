@@ -4,7 +4,7 @@
 //! exchange encrypted texts with simulated phones, and it can be told to fail in the ways
 //! WhatsApp and networks do. `docs/simulator.md` is for those who test a bot with it.
 //!
-//! One port serves both the clients (`/ws/chat`) and the control API (`/control/…`).
+//! One port serves the clients (`/ws/chat`), their media (`/mms/…`) and the control API (`/control/…`).
 
 mod account;
 mod blob;
@@ -16,6 +16,7 @@ mod handle;
 mod handshake;
 mod identity;
 mod link_code;
+mod media;
 mod messages;
 mod pairing;
 mod peer;
@@ -45,6 +46,7 @@ use tokio_util::task::TaskTracker;
 pub use control::{DEFAULT_CONTACT, DEFAULT_PHONE};
 pub use faults::{Action, Fault, StreamErrorChild, When};
 pub use handle::{Handle, TimedOut};
+pub use media::{Media, MediaKind, Medium};
 pub use messages::Error as SendError;
 pub use pairing::Error as ScanError;
 pub use ratchet::{RatchetReport, Reuse};
@@ -116,12 +118,15 @@ impl Server {
                 World::new(Arc::new(identity))
             }
         };
+        let mut world = world;
+        world.files.host = address.to_string();
         let shared = Shared::new(world);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (to_control, for_control) = mpsc::channel(16);
         tasks.spawn(accept(listener, to_control, Arc::clone(&shared), stop.clone(), tasks.clone()));
-        let control = control::router(Handle(Arc::clone(&shared)));
+        let handle = Handle(Arc::clone(&shared));
+        let control = control::router(handle.clone()).merge(media::router(handle));
         let incoming = Incoming { streams: for_control, address };
         tasks.spawn({
             let stop = stop.clone();

@@ -1,6 +1,9 @@
 //! What the simulator tells a test: counters, messages, events.
 
 use serde::Serialize;
+use waproto::whatsapp::Message;
+
+use super::media::Media;
 
 /// Numbers since the server started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,6 +48,8 @@ pub struct Counters {
     pub decrypt_failures: u64,
     /// Messages of clients that arrived a second time under the same id.
     pub duplicates: u64,
+    /// Files that clients put on the media server.
+    pub uploads: u64,
     /// Connections closed since the client's bytes made no sense.
     pub garbage: u64,
 }
@@ -60,7 +65,7 @@ pub struct Sent {
     pub to: String,
     /// The device.
     pub device: u16,
-    /// The text.
+    /// The text, or the caption of a medium.
     pub text: String,
     /// Unix milliseconds when it was handed to the server.
     pub sent_at: i64,
@@ -75,6 +80,9 @@ pub struct Sent {
     /// Copies whose acknowledgement is due and says nothing of the newest one.
     #[serde(skip)]
     pub(super) taken_back: u32,
+    /// What is encrypted anew when a device asks for that.
+    #[serde(skip)]
+    pub(super) content: Message,
 }
 
 /// A message that arrived from a client, as its recipient's phone sees it.
@@ -94,6 +102,8 @@ pub struct Received {
     pub about: Option<String>,
     /// The emoji of a reaction; empty takes one back.
     pub reaction: Option<String>,
+    /// The medium.
+    pub media: Option<Media>,
     /// For the copy that a device sends to its own phone: the number it was sent to.
     pub copy_for: Option<String>,
     /// `pkmsg` or `msg`.
@@ -142,6 +152,8 @@ pub enum What {
     Read { account: String, device: u16, ids: Vec<String> },
     /// A client shows in a chat that it is typing, recording or neither.
     Typing { account: String, device: u16, to: String, state: String },
+    /// A client put a file on the media server.
+    Uploaded { kind: String, bytes: usize },
     /// A client asked for something the simulator does not know.
     UnknownRequest { namespace: String, kind: String, child: String },
     /// A fault was carried out.

@@ -50,6 +50,7 @@ impl World {
             ("usync", _, "usync") => child.map(|usync| self.usync(usync)).into_iter().collect(),
             ("w:sync:app:state", _, "sync") => child.map(app_state).into_iter().collect(),
             ("w:g2", "get", "participating") => vec![self.participating(number)],
+            ("w:m", _, "media_conn") => vec![self.media_conn()],
             ("privacy", "get", _) => vec![privacy()],
             ("blocklist", "get", _) => vec![stanza::empty("list")],
             ("abt", _, _) => {

@@ -4,8 +4,6 @@
 use wacore_binary::Jid;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::node::Node;
-use waproto::buffa::Message as _;
-use waproto::whatsapp::Message;
 
 use super::account::key_nodes;
 use super::messages::Envelope;
@@ -23,7 +21,7 @@ impl World {
         let Some(sent) = self.sent_entry(number, device, id) else { return };
         sent.retries += 1;
         sent.taken_back += 1;
-        let (count, text) = (sent.retries, sent.text.clone());
+        let (count, content) = (sent.retries, sent.content.clone());
         if count > MAX_RETRIES {
             return;
         }
@@ -37,8 +35,7 @@ impl World {
                 tracing::warn!(%error, "simulator: the keys of a retry receipt do not work");
             }
         }
-        let plain = Message { conversation: Some(text), ..Default::default() }.encode_to_vec();
-        if let Err(error) = self.post(&from, number, device, id, &plain, Envelope::Retry(count)) {
+        if let Err(error) = self.post(&from, number, device, id, &content, Envelope::Retry(count)) {
             tracing::warn!(%error, "simulator: a message was not sent again");
         }
     }

@@ -15,6 +15,7 @@ use super::faults::{Action, Fault, When};
 use super::groups::Group;
 use super::handshake::Client;
 use super::identity::ServerIdentity;
+use super::media::Files;
 use super::pairing::Registration;
 use super::ratchet::Ratchets;
 use super::report::{Counters, Event, Received, Sent, What};
@@ -127,6 +128,8 @@ pub struct World {
     /// Numbers that are not on WhatsApp.
     pub(super) absent: BTreeSet<String>,
     pub(super) events: VecDeque<Event>,
+    /// What the media server has.
+    pub(super) files: Files,
     next_event: u64,
     next_connection: ConnectionId,
     next_request: u64,
@@ -151,6 +154,7 @@ impl World {
             groups: Vec::new(),
             absent: BTreeSet::new(),
             events: VecDeque::new(),
+            files: Files::default(),
             next_event: 1,
             next_connection: 1,
             next_request: 1,

@@ -106,6 +106,8 @@ mod sim_command;
 #[cfg(feature = "simulator")]
 mod sim_faults;
 #[cfg(feature = "simulator")]
+mod sim_media;
+#[cfg(feature = "simulator")]
 mod sim_node_client;
 #[cfg(feature = "simulator")]
 mod sim_pair_code;

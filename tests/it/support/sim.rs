@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::eventually::eventually;
-use async_trait::async_trait;
 use blacksky::sim::{Handle, Options, Server};
 use tokio::sync::mpsc;
+use wacore::download::MediaType;
 use wacore::pair_code::PairCodeOptions;
-use whatsapp_rust::bot::{Bot, BotHandle};
-use whatsapp_rust::http::{HttpClient, HttpRequest, HttpResponse};
+use waproto::buffa::MessageField;
+use waproto::whatsapp as wa;
+use whatsapp_rust::bot::{Bot, BotHandle, MessageContext};
 use whatsapp_rust::types::events::Event;
+use whatsapp_rust::upload::UploadOptions;
 use whatsapp_rust_sqlite_storage::SqliteStore;
 use whatsapp_rust_tokio_transport::TokioWebSocketTransportFactory;
 
@@ -39,23 +41,13 @@ fn start(folder: Option<&Path>) -> Server {
     Server::start(Options { listener, state_dir: folder.map(Path::to_owned) }).expect("the simulator starts")
 }
 
-/// An unmodified whatsapp-rust client that echoes every text as `echo: TEXT`.
+/// An unmodified whatsapp-rust client that echoes every text as `echo: TEXT`, and every image.
 pub struct RustClient {
     handle: BotHandle,
     qr: mpsc::UnboundedReceiver<String>,
     codes: mpsc::UnboundedReceiver<String>,
     seen: Arc<Mutex<Vec<String>>>,
     texts: Arc<Mutex<Vec<String>>>,
-}
-
-/// Refuses: the tests leave loopback for nothing.
-struct NoHttp;
-
-#[async_trait]
-impl HttpClient for NoHttp {
-    async fn execute(&self, _: HttpRequest) -> anyhow::Result<HttpResponse> {
-        anyhow::bail!("the tests use no HTTP")
-    }
 }
 
 impl RustClient {
@@ -81,7 +73,8 @@ impl RustClient {
         let builder = Bot::builder()
             .with_backend(store)
             .with_transport_factory(TokioWebSocketTransportFactory::new().with_url(url))
-            .with_http_client(NoHttp)
+            // Reaches this machine only.
+            .with_http_client(blacksky::link::http::Http::new())
             .with_runtime(whatsapp_rust::TokioRuntime)
             .with_version((2, 3000, 1_030_000_000))
             .skip_history_sync()
@@ -96,6 +89,9 @@ impl RustClient {
             .on_message(move |context| {
                 let heard = Arc::clone(&heard);
                 async move {
+                    if let Some(image) = context.message.image_message.as_option() {
+                        return echo_image(&context, image).await;
+                    }
                     let extended = context.message.extended_text_message.as_option();
                     let text = context
                         .message
@@ -171,6 +167,26 @@ impl RustClient {
     pub async fn stop(self) {
         self.handle.shutdown().await;
     }
+}
+
+/// Fetches an image and sends it back.
+async fn echo_image(context: &MessageContext, image: &wa::message::ImageMessage) {
+    let bytes = context.client.download(image).await.expect("the image is fetched");
+    let options = UploadOptions::new();
+    let uploaded = context.client.upload(bytes, MediaType::Image, options).await.expect("it is uploaded");
+    let image = wa::message::ImageMessage {
+        url: Some(uploaded.url),
+        direct_path: Some(uploaded.direct_path),
+        mimetype: image.mimetype.clone(),
+        caption: Some(format!("echo: {}", image.caption.as_deref().unwrap_or_default())),
+        media_key: Some(uploaded.media_key.to_vec()),
+        file_sha256: Some(uploaded.file_sha256.to_vec()),
+        file_enc_sha256: Some(uploaded.file_enc_sha256.to_vec()),
+        file_length: Some(uploaded.file_length),
+        ..Default::default()
+    };
+    let message = wa::Message { image_message: MessageField::some(image), ..Default::default() };
+    context.client.send_message(context.info.source.chat.clone(), message).await.expect("it is sent");
 }
 
 /// Pairs a fresh client with the phone of `number`.
