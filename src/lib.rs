@@ -22,6 +22,7 @@ pub mod init;
 pub mod jobs;
 pub mod link;
 pub mod measure;
+pub mod media;
 pub mod post;
 pub mod runtime;
 pub mod sim;

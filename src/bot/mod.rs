@@ -5,5 +5,6 @@ pub mod commands;
 pub mod events;
 pub mod handle;
 pub mod hosted;
+pub mod medium;
 pub mod native;
 pub mod outgoing;

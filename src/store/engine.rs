@@ -236,6 +236,25 @@ pub(super) trait Outbox {
     async fn outgoing_status(&self, session: &str, id: &str) -> Result<Option<OutgoingStatus>, StoreError>;
     /// The chats that wrote, the latest first.
     async fn chats(&self, session: &str, limit: u32) -> Result<Vec<ChatRow>, StoreError>;
+    /// Id and digest of the message with this key.
+    async fn outgoing_known(&self, session: &str, key: &str)
+    -> Result<Option<(String, Vec<u8>)>, StoreError>;
+}
+
+/// Files for messages of the outbox. What a message waits for is not removed.
+#[async_trait]
+pub(super) trait Files {
+    /// `false` when there is no room for it; `at` in microseconds since 1970.
+    async fn begin_file(&self, session: &str, id: &str, size: i64, at: i64) -> Result<bool, StoreError>;
+    async fn put_piece(&self, session: &str, id: &str, part: u32, value: Vec<u8>) -> Result<(), StoreError>;
+    async fn finish_file(&self, session: &str, id: &str, size: i64, mimetype: &str)
+    -> Result<(), StoreError>;
+    /// Size and type of one that is complete.
+    async fn file(&self, session: &str, id: &str) -> Result<Option<(i64, String)>, StoreError>;
+    async fn piece(&self, session: &str, id: &str, part: u32) -> Result<Option<Vec<u8>>, StoreError>;
+    async fn drop_file(&self, session: &str, id: &str) -> Result<(), StoreError>;
+    /// Removes some that were last used before that, the oldest first, and says how many.
+    async fn prune_files(&self, before: i64, most: i64) -> Result<u64, StoreError>;
 }
 
 /// What the links did.
@@ -261,7 +280,7 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 /// A database. Every write returns only once it is durable.
 #[async_trait]
 pub(super) trait Engine:
-    Backups + Copying + Deliveries + Histories + Jobs + Outbox + Publishing + Debug + Send + Sync
+    Backups + Copying + Deliveries + Files + Histories + Jobs + Outbox + Publishing + Debug + Send + Sync
 {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;

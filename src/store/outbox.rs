@@ -30,6 +30,8 @@ pub struct NewOutgoing<'m> {
     pub key: Option<&'m str>,
     /// What is to be sent. Sealed.
     pub content: &'m str,
+    /// The file that it needs.
+    pub file: Option<&'m str>,
     pub at: DateTime<Utc>,
 }
 
@@ -51,6 +53,8 @@ pub enum Accepted {
     Differs,
     /// Too many wait.
     Full,
+    /// The file that it needs is not there.
+    NoFile,
 }
 
 /// A message that waits to be sent.
@@ -60,6 +64,8 @@ pub struct Outgoing {
     /// When it was asked for.
     pub at: DateTime<Utc>,
     pub content: String,
+    /// The file that it needs.
+    pub file: Option<String>,
 }
 
 impl fmt::Debug for Outgoing {
@@ -89,6 +95,7 @@ pub(super) struct OutboxRow<'r> {
     /// Microseconds since 1970.
     pub created_at: i64,
     pub value: Vec<u8>,
+    pub file: Option<&'r str>,
 }
 
 /// A row that waits.
@@ -97,6 +104,7 @@ pub(super) struct QueuedRow {
     pub id: String,
     pub created_at: i64,
     pub value: Vec<u8>,
+    pub file: Option<String>,
 }
 
 /// What the database says to a new row.
@@ -109,6 +117,7 @@ pub(super) enum Taken {
         digest: Vec<u8>,
     },
     Full,
+    NoFile,
 }
 
 impl Store {
@@ -118,8 +127,8 @@ impl Store {
         let name = Name::of(new.id.as_bytes());
         let place = Place { session, kind: OUTBOX, name: &name };
         let value = self.sealer.seal(&place, new.content.as_bytes()).map_err(|error| unreadable(&error))?;
-        let row =
-            OutboxRow { id: new.id, key: new.key, digest, created_at: new.at.timestamp_micros(), value };
+        let created_at = new.at.timestamp_micros();
+        let row = OutboxRow { id: new.id, key: new.key, digest, created_at, value, file: new.file };
         Ok(match self.engine.put_outgoing(session, &row).await? {
             Taken::New => {
                 // Where nobody listens to the database.
@@ -131,19 +140,32 @@ impl Store {
             Taken::Known { id, digest: before } if before == digest => Accepted::Known { id },
             Taken::Known { .. } => Accepted::Differs,
             Taken::Full => Accepted::Full,
+            Taken::NoFile => Accepted::NoFile,
         })
+    }
+
+    /// What became of a request with this key and content before; `None` when there was none.
+    pub async fn known_outgoing(
+        &self,
+        session: &str,
+        key: &str,
+        content: &str,
+    ) -> Result<Option<Accepted>, StoreError> {
+        let known = self.engine.outgoing_known(session, key).await?;
+        let same = |digest: &[u8]| digest == &Sha256::digest(content)[..];
+        Ok(known.map(|(id, digest)| if same(&digest) { Accepted::Known { id } } else { Accepted::Differs }))
     }
 
     /// What waits to be sent, the oldest first.
     pub async fn outgoing(&self, session: &str, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
         let rows = self.engine.outgoing(session, limit).await?;
-        let open = |QueuedRow { id, created_at, value }| {
+        let open = |QueuedRow { id, created_at, value, file }| {
             let name = Name::of(id.as_bytes());
             let place = Place { session, kind: OUTBOX, name: &name };
             let content = self.sealer.open(&place, &value).map_err(|error| unreadable(&error))?;
             let content = String::from_utf8(content).map_err(|error| unreadable(&error))?;
             let at = DateTime::from_timestamp_micros(created_at).unwrap_or_default();
-            Ok(Outgoing { id, at, content })
+            Ok(Outgoing { id, at, content, file })
         };
         rows.into_iter().map(open).collect()
     }

@@ -132,6 +132,22 @@ pub(super) const SEALED_PLACES: &[SealedPlace] = &[
         },
     },
     SealedPlace {
+        table: "media_piece",
+        value: "value",
+        key: &[("session", PartKind::Text), ("id", PartKind::Text), ("part", PartKind::Big)],
+        owner: OwnerColumn::Session,
+        except: None,
+        // A mebibyte.
+        batch: 4,
+        bound: |key| match key {
+            [_, Part::Text(id), Part::Number(part)] => {
+                let part = u32::try_from(*part).ok()?;
+                Some((super::media::MEDIA, super::media::name(id, part)))
+            }
+            _ => None,
+        },
+    },
+    SealedPlace {
         table: "delivery",
         value: "value",
         key: &[

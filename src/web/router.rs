@@ -251,7 +251,8 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
 
 /// Deadline and headers of every answer.
 async fn finish(request: Request, next: Next) -> Response {
-    let mut response = match tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await {
+    let deadline = api::deadline(&request).unwrap_or(ANSWER_DEADLINE);
+    let mut response = match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let text = "The request took too long to arrive.\n";

@@ -38,7 +38,7 @@ fn raw(process: &Process, body: impl Into<reqwest::Body>) -> RequestBuilder {
     client().post(url).header("content-type", "application/json").body(body)
 }
 
-fn post(process: &Process, body: &Value) -> RequestBuilder {
+pub fn post(process: &Process, body: &Value) -> RequestBuilder {
     raw(process, body.to_string())
 }
 
@@ -50,7 +50,7 @@ async fn send(process: &Process, body: Value) -> String {
 }
 
 /// Waits until a message has ended.
-async fn ended(process: &Process, id: &str) -> Value {
+pub async fn ended(process: &Process, id: &str) -> Value {
     let mut last = Value::Null;
     eventually(&format!("{id} has ended; log:\n{}", process.log()), PATIENCE, async || {
         last = ask(client().get(process.url(&format!("/api/v1/bots/main/messages/{id}")))).await.1;

@@ -20,6 +20,8 @@ mod api_calls;
 #[cfg(feature = "simulator")]
 mod api_kills;
 #[cfg(feature = "simulator")]
+mod api_media;
+#[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
 mod buildpack;

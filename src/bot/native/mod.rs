@@ -33,6 +33,7 @@ mod send;
 mod simulated;
 mod timing;
 mod told;
+mod upload;
 mod version;
 mod webhook;
 

@@ -13,6 +13,7 @@ mod history;
 mod jobs;
 mod lease;
 mod listen;
+mod media;
 mod outbox;
 mod pooler;
 mod problem;

@@ -18,16 +18,20 @@ const PUT: &str = "
     ), queued AS (
         SELECT count(*) AS count FROM (
             SELECT 1 FROM blacksky.outbox WHERE session = $1 AND ended_at IS NULL LIMIT $7) AS q
+    ), file AS (
+        UPDATE blacksky.media SET used_at = greatest(used_at, $5)
+        WHERE session = $1 AND id = $10 AND complete RETURNING 1
     ), put AS (
-        INSERT INTO blacksky.outbox (session, id, key, digest, created_at, value)
-        SELECT $1, $2, $3, $4, $5, $6 FROM queued
-        WHERE count < $7 AND NOT EXISTS (SELECT 1 FROM known)
+        INSERT INTO blacksky.outbox (session, id, key, digest, created_at, value, media)
+        SELECT $1, $2, $3, $4, $5, $6, $10 FROM queued
+        WHERE count < $7 AND NOT EXISTS (SELECT 1 FROM known) AND ($10::text IS NULL OR EXISTS (SELECT 1 FROM file))
         ON CONFLICT DO NOTHING RETURNING id
     )
     SELECT (SELECT count(*) FROM put), (SELECT count >= $7 FROM queued), (SELECT id FROM known),
-        (SELECT digest FROM known), (SELECT pg_notify($8, $9) FROM put)";
+        (SELECT digest FROM known), (SELECT pg_notify($8, $9) FROM put),
+        $10::text IS NULL OR EXISTS (SELECT 1 FROM file)";
 const QUEUED: &str = "
-    SELECT id, created_at, value FROM blacksky.outbox WHERE session = $1 AND ended_at IS NULL ORDER BY seq LIMIT $2";
+    SELECT id, created_at, value, media FROM blacksky.outbox WHERE session = $1 AND ended_at IS NULL ORDER BY seq LIMIT $2";
 const END: &str = "
     WITH old AS (
         DELETE FROM blacksky.outbox WHERE (session, id) IN (
@@ -36,6 +40,7 @@ const END: &str = "
     )
     UPDATE blacksky.outbox SET ended_at = $4, sent = ($3::text IS NULL), detail = coalesce($3, ''), value = ''
     WHERE session = $1 AND id = $2 AND ended_at IS NULL";
+const KNOWN: &str = "SELECT id, digest FROM blacksky.outbox WHERE session = $1 AND key = $2";
 const STATUS: &str =
     "SELECT created_at, ended_at, sent, detail FROM blacksky.outbox WHERE session = $1 AND id = $2";
 
@@ -59,7 +64,8 @@ impl Outbox for Postgres {
                 &row.value[..],
                 MOST_QUEUED,
                 CHANNEL,
-                &notice
+                &notice,
+                row.file
             ];
             let rows = self.run(PUT, args).await?;
             let Some(found) = rows.first() else { continue };
@@ -74,6 +80,9 @@ impl Outbox for Postgres {
             if column::<Option<bool>>(found, 1)? == Some(true) {
                 return Ok(Taken::Full);
             }
+            if !column::<bool>(found, 5)? {
+                return Ok(Taken::NoFile);
+            }
             if row.key.is_none() {
                 // Only its own id can be in the way.
                 return Ok(Taken::New);
@@ -86,7 +95,12 @@ impl Outbox for Postgres {
         let rows = self.run(QUEUED, args![session, i64::from(limit)]).await?;
         rows.iter()
             .map(|row| {
-                Ok(QueuedRow { id: column(row, 0)?, created_at: column(row, 1)?, value: column(row, 2)? })
+                Ok(QueuedRow {
+                    id: column(row, 0)?,
+                    created_at: column(row, 1)?,
+                    value: column(row, 2)?,
+                    file: column(row, 3)?,
+                })
             })
             .collect()
     }
@@ -120,5 +134,14 @@ impl Outbox for Postgres {
         let chat =
             |row| Ok(ChatRow { chat: column(row, 0)?, last_at: column(row, 1)?, messages: column(row, 2)? });
         rows.iter().map(chat).collect()
+    }
+
+    async fn outgoing_known(
+        &self,
+        session: &str,
+        key: &str,
+    ) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        let rows = self.run(KNOWN, args![session, key]).await?;
+        rows.first().map(|row| Ok((column(row, 0)?, column(row, 1)?))).transpose()
     }
 }

@@ -10,6 +10,7 @@ mod delivery;
 mod history;
 mod jobs;
 mod lease;
+mod media;
 mod outbox;
 mod published;
 mod reseal;

@@ -15,10 +15,10 @@ use crate::store::outbox::{
 const KNOWN: &str = "SELECT id, digest FROM outbox WHERE session = ?1 AND key = ?2";
 const COUNT: &str =
     "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE session = ?1 AND ended_at IS NULL LIMIT ?2)";
-const PUT: &str = "INSERT INTO outbox (session, id, key, digest, created_at, value)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-const QUEUED: &str =
-    "SELECT id, created_at, value FROM outbox WHERE session = ?1 AND ended_at IS NULL ORDER BY seq LIMIT ?2";
+const PUT: &str = "INSERT INTO outbox (session, id, key, digest, created_at, value, media)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const USE: &str = "UPDATE media SET used_at = max(used_at, ?3) WHERE session = ?1 AND id = ?2 AND complete";
+const QUEUED: &str = "SELECT id, created_at, value, media FROM outbox WHERE session = ?1 AND ended_at IS NULL ORDER BY seq LIMIT ?2";
 const PRUNE: &str = "DELETE FROM outbox WHERE seq IN (
     SELECT seq FROM outbox WHERE session = ?1 AND ended_at < ?2 - ?3 * 86400000000 LIMIT ?4)";
 const END: &str =
@@ -48,13 +48,21 @@ impl Outbox for Sqlite {
         if column::<i64>(&queued, 0)? >= MOST_QUEUED {
             return Ok(Taken::Full);
         }
+        if let Some(file) = row.file {
+            let args = args![session.to_owned(), file.to_owned(), row.created_at];
+            let used = sqlx::query_with(USE, args).execute(&mut *transaction).await.map_err(wrong)?;
+            if used.rows_affected() == 0 {
+                return Ok(Taken::NoFile);
+            }
+        }
         let args = args![
             session.to_owned(),
             row.id.to_owned(),
             row.key.map(str::to_owned),
             row.digest.to_vec(),
             row.created_at,
-            row.value.clone()
+            row.value.clone(),
+            row.file.map(str::to_owned)
         ];
         sqlx::query_with(PUT, args).execute(&mut *transaction).await.map_err(wrong)?;
         transaction.commit().await.map_err(wrong)?;
@@ -67,7 +75,12 @@ impl Outbox for Sqlite {
         let rows = rows.map_err(|error| problem(&error))?;
         rows.iter()
             .map(|row| {
-                Ok(QueuedRow { id: column(row, 0)?, created_at: column(row, 1)?, value: column(row, 2)? })
+                Ok(QueuedRow {
+                    id: column(row, 0)?,
+                    created_at: column(row, 1)?,
+                    value: column(row, 2)?,
+                    file: column(row, 3)?,
+                })
             })
             .collect()
     }
@@ -110,5 +123,16 @@ impl Outbox for Sqlite {
         let chat =
             |row| Ok(ChatRow { chat: column(row, 0)?, last_at: column(row, 1)?, messages: column(row, 2)? });
         rows.iter().map(chat).collect()
+    }
+
+    async fn outgoing_known(
+        &self,
+        session: &str,
+        key: &str,
+    ) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        let args = args![session.to_owned(), key.to_owned()];
+        let row = sqlx::query_with(KNOWN, args).fetch_optional(&self.readers).await;
+        let row = row.map_err(|error| problem(&error))?;
+        row.map(|row| Ok((column(&row, 0)?, column(&row, 1)?))).transpose()
     }
 }

@@ -4,6 +4,8 @@
 //! link, under one id. Answers that are no success are problem documents (RFC 9457).
 
 mod calls;
+mod intake;
+mod media;
 mod openapi;
 mod stream;
 mod types;
@@ -24,6 +26,7 @@ use serde_json::{Value, json};
 use super::access::{Access, Denial, Proof, same_origin};
 use super::router::{SET_TOKEN, Shared};
 use crate::bot::outgoing::Content;
+use crate::media::FETCH_DEADLINE;
 use crate::runtime::clock;
 use crate::store::{Accepted, MOST_QUEUED, NewOutgoing, Store, StoreError};
 use types::{Bot, BotList, ChatList, NewMessage, Sent};
@@ -61,6 +64,7 @@ pub fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/bots/{bot}/pairing", get(calls::pairing).post(calls::new_round))
         .route("/bots/{bot}/pairing/code", post(calls::pairing_code))
         .route("/bots/{bot}/events", get(stream::events))
+        .route("/bots/{bot}/media", post(media::upload))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), guard));
     Router::new()
         .route("/openapi.json", get(async || Json(openapi::document())))
@@ -71,6 +75,16 @@ pub fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
             problem(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods; see /api/v1/docs")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+/// How long an answer may take that waits for files, of whoever asks or of somebody else's server; `None` for others.
+pub fn deadline(request: &Request) -> Option<Duration> {
+    let (_, path) = request.uri().path().split_once("/api/v1/bots/")?;
+    match path.split_once('/')?.1 {
+        "media" => Some(media::UPLOAD_DEADLINE + DEADLINE + DEADLINE),
+        "messages" => Some(FETCH_DEADLINE + DEADLINE + DEADLINE),
+        _ => None,
+    }
 }
 
 /// Only for whoever has the admin token.
@@ -149,8 +163,19 @@ async fn send(
     };
     let stored = Content::text(&content);
     let id = message_id();
-    let new = NewOutgoing { id: &id, key, content: &stored, at: now };
-    let accepted = within(store.put_outgoing(&target, new)).await;
+    let accepted = match media::ready(&store, &target, &content, &stored, key).await {
+        Err(answer) => return *answer,
+        Ok(media::Ready::Before(accepted)) => Ok(accepted),
+        Ok(media::Ready::Now { file }) => {
+            let new = NewOutgoing { id: &id, key, content: &stored, file: file.as_deref(), at: now };
+            let accepted = within(store.put_outgoing(&target, new)).await;
+            // Of one that may have been accepted the file stays.
+            if matches!(accepted, Ok(ref accepted) if *accepted != Accepted::New) {
+                media::forget(&store, &target, &content, file.as_deref()).await;
+            }
+            accepted
+        }
+    };
     let sent = match accepted {
         Ok(Accepted::New) => Sent::queued(id, now),
         Ok(Accepted::Known { id }) => match within(store.outgoing_status(&target, &id)).await {
@@ -168,6 +193,7 @@ async fn send(
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
             return answer;
         }
+        Ok(Accepted::NoFile) => return media::no_file(),
         Err(error) => return away(&error),
     };
     let location = format!("{}api/v1/bots/{name}/messages/{}", shared.paths.base, sent.id);

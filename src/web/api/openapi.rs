@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::types::{
     Bot, BotList, ChatList, ContactList, ContactQuery, GroupList, NewMessage, NewRead, NewTyping, Pairing,
-    PairingCode, PairingCodeQuery, Sent,
+    PairingCode, PairingCodeQuery, Sent, Uploaded,
 };
 
 /// The schemas that operations name, collected as they are asked for.
@@ -146,11 +146,21 @@ fn paths(schemas: &mut Schemas) -> Value {
     let one = Operation::new("getBot", "One bot and its link")
         .answers("200", "The bot.", Some(schemas.of::<Bot>()))
         .of_bot();
-    let send = Operation::new("sendMessage", "Sends a text, a reply or a reaction")
+    let send = Operation::new("sendMessage", "Sends a text, a file, a reply or a reaction")
         .about("Accepted means stored: it goes out when the link is open, once, also after a crash.")
         .parameter(key)
         .takes(schemas.of::<NewMessage>())
         .answers("202", "Stored.", Some(schemas.of::<Sent>()))
+        .of_native();
+    let upload = Operation::new("uploadMedia", "Takes a file for messages")
+        .about(&format!(
+            "The body is the file, at most {} of it; the answer has the id for media.id of messages. What it is is \
+             read from the file; Content-Type counts where that says nothing.",
+            super::media::limit()
+        ))
+        .takes(file())
+        .answers("201", "Stored.", Some(schemas.of::<Uploaded>()))
+        .refuses("408", "The file took too long.")
         .of_native();
     let message = Operation::new("getMessage", "How a message stands")
         .parameter(id)
@@ -198,6 +208,7 @@ fn paths(schemas: &mut Schemas) -> Value {
         "/bots": { "get": list.value },
         "/bots/{bot}": { "parameters": bot, "get": one.value },
         "/bots/{bot}/messages": { "parameters": bot, "post": send.value },
+        "/bots/{bot}/media": { "parameters": bot, "post": upload.value },
         "/bots/{bot}/messages/{id}": { "parameters": bot, "get": message.value },
         "/bots/{bot}/typing": { "parameters": bot, "post": typing.value },
         "/bots/{bot}/read": { "parameters": bot, "post": read.value },
@@ -208,6 +219,11 @@ fn paths(schemas: &mut Schemas) -> Value {
         "/bots/{bot}/pairing/code": { "parameters": bot, "post": code.value },
         "/bots/{bot}/events": { "parameters": bot, "get": events.value },
     })
+}
+
+/// A body that is a file.
+fn file() -> Value {
+    json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
 }
 
 /// The document for people: no script, nothing from elsewhere.

@@ -7,16 +7,21 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bot::call::{Call, Typing};
-use crate::bot::outgoing::{Content, Quoted, What};
+use crate::bot::outgoing::{Content, Medium, Quoted, Source, What};
+use crate::media::Kind;
 use crate::runtime::status::BotStatus;
 use crate::store::{Chat, OutgoingStatus};
 
 /// Longest text, in characters; WhatsApp cuts longer ones.
 const LONGEST_TEXT: usize = 65_536;
+/// Longest caption, in characters.
+const LONGEST_CAPTION: usize = 4_096;
+/// Longest name of a document, in characters.
+const LONGEST_NAME: usize = 255;
 /// Longest emoji, in bytes: some are made of many parts.
 const LONGEST_EMOJI: usize = 64;
 
-/// A message to be sent: a `text`, or a `reaction` to another message.
+/// A message to be sent: a `text`, `media`, or a `reaction` to another message.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
@@ -26,7 +31,10 @@ pub struct NewMessage {
     /// The text.
     #[schemars(length(min = 1, max = 65_536))]
     pub text: Option<String>,
-    /// The message that `text` answers.
+    /// A file in place of a text.
+    #[serde(default, deserialize_with = "object")]
+    pub media: Option<NewMedia>,
+    /// The message that `text` or `media` answers.
     #[serde(default, deserialize_with = "object")]
     pub reply_to: Option<Reference>,
     /// A reaction in place of a text.
@@ -46,6 +54,43 @@ pub struct Reference {
     /// Its text, for the quote.
     #[schemars(length(max = 4_096))]
     pub text: Option<String>,
+}
+
+/// A file: uploaded before (`id`), or fetched now (`url`).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMedia {
+    /// How it is shown. What is in the file must fit.
+    pub kind: Kind,
+    /// As the upload gave it.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: Option<String>,
+    /// An https address on the public internet. It is fetched before the answer, within 20 s, without redirects.
+    #[schemars(length(min = 9, max = 2_048))]
+    pub url: Option<String>,
+    /// The text with an image, a video or a document.
+    #[schemars(length(min = 1, max = 4_096))]
+    pub caption: Option<String>,
+    /// Name of a document, as whoever gets it sees it.
+    #[schemars(length(min = 1, max = 255))]
+    pub file_name: Option<String>,
+    /// An audio is shown as a voice message; it must be Opus in Ogg.
+    #[serde(default)]
+    pub voice: bool,
+}
+
+/// A file that was uploaded. It stays for a day after that or after its last use, and as long as a message waits for
+/// it; any number of messages may be sent with it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Uploaded {
+    /// For `media.id` of messages of this bot.
+    pub id: String,
+    /// What the file itself says it is.
+    pub mimetype: String,
+    /// In bytes.
+    pub size: u64,
+    /// In hexadecimal.
+    pub sha256: String,
 }
 
 /// A reaction.
@@ -320,8 +365,8 @@ impl NewMessage {
     /// What is stored, or what is wrong.
     pub fn content(self) -> Result<Content, String> {
         let to = address(&self.to, "to")?;
-        let what = match (self.text, self.reaction) {
-            (Some(text), None) => {
+        let what = match (self.text, self.media, self.reaction) {
+            (Some(text), None, None) => {
                 let length = text.chars().count();
                 if text.trim().is_empty() || length > LONGEST_TEXT {
                     return Err(format!("text must have 1 to {LONGEST_TEXT} characters and not only blanks"));
@@ -334,19 +379,70 @@ impl NewMessage {
                 let quotes = self.reply_to.map(|reference| reference.quoted(&to, false)).transpose()?;
                 What::Text { text, quotes }
             }
-            (None, Some(_)) if self.reply_to.is_some() => {
-                return Err("reply_to belongs to a text; a reaction names its message in reaction.to".into());
+            (None, Some(media), None) => {
+                let quotes = self.reply_to.map(|reference| reference.quoted(&to, false)).transpose()?;
+                What::Media(media.medium(quotes)?)
             }
-            (None, Some(Reaction { emoji, to: of, own })) => {
+            (None, None, Some(_)) if self.reply_to.is_some() => {
+                return Err(
+                    "reply_to belongs to a text or media; a reaction names its message in reaction.to".into(),
+                );
+            }
+            (None, None, Some(Reaction { emoji, to: of, own })) => {
                 if emoji.len() > LONGEST_EMOJI || emoji.chars().any(char::is_whitespace) {
                     return Err("reaction.emoji must be one emoji, or empty".to_owned());
                 }
                 What::Reaction { emoji, of: of.quoted(&to, own)? }
             }
-            (Some(_), Some(_)) => return Err("either text or reaction, not both".to_owned()),
-            (None, None) => return Err("nothing to send: set text or reaction".to_owned()),
+            (None, None, None) => return Err("nothing to send: set text, media or reaction".to_owned()),
+            _ => return Err("one of text, media and reaction, not both".to_owned()),
         };
         Ok(Content { to, what })
+    }
+}
+
+impl NewMedia {
+    fn medium(self, quotes: Option<Quoted>) -> Result<Medium, String> {
+        let Self { kind, id, url, caption, file_name, voice } = self;
+        let source = match (id, url) {
+            (Some(id), None)
+                if (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            {
+                Source::Upload(id)
+            }
+            (Some(_), None) => return Err("media.id is not one that an upload gave".to_owned()),
+            (None, Some(url)) => Source::Url(url),
+            (Some(_), Some(_)) => return Err("media has an id or a url, not both".to_owned()),
+            (None, None) => {
+                return Err("media needs the id of an upload (POST …/media), or a url".to_owned());
+            }
+        };
+        let plain = |text: &str| !text.chars().any(|c| c.is_control() && !"\n\r\t".contains(c));
+        if let Some(caption) = &caption {
+            if !kind.has_caption() {
+                return Err(format!("WhatsApp shows no caption with media.kind {:?}", kind.word()));
+            }
+            if caption.trim().is_empty() || caption.chars().count() > LONGEST_CAPTION || !plain(caption) {
+                return Err(format!(
+                    "media.caption must have 1 to {LONGEST_CAPTION} characters, not only blanks, and no control characters"
+                ));
+            }
+        }
+        if let Some(name) = &file_name {
+            if kind != Kind::Document {
+                return Err("media.file_name belongs to a document".to_owned());
+            }
+            let bad = |c: char| c.is_control() || "/\\".contains(c);
+            if name.trim().is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(bad) {
+                return Err(format!(
+                    "media.file_name must have 1 to {LONGEST_NAME} characters and be a name without a path"
+                ));
+            }
+        }
+        if voice && kind != Kind::Audio {
+            return Err("media.voice belongs to an audio".to_owned());
+        }
+        Ok(Medium { kind, source, caption, file_name, voice, quotes })
     }
 }
 
@@ -441,6 +537,25 @@ mod tests {
             (r#"{"to":"x","text":"hi"}"#, "to must be"),
             (r#"{"to":"+4915112345678","text":"hi","reaction":{"emoji":"👍","to":{"id":"A"}}}"#, "not both"),
             (r#"{"to":"+4915112345678","text":"hi","dance":1}"#, "unknown field"),
+            (r#"{"to":"+4915112345678","text":"hi","media":{"kind":"image","id":"a"}}"#, "not both"),
+            (r#"{"to":"+4915112345678","media":{"kind":"gif","id":"a"}}"#, "unknown variant"),
+            (r#"{"to":"+4915112345678","media":{"kind":"image"}}"#, "needs the id"),
+            (r#"{"to":"+4915112345678","media":{"kind":"image","id":"a","url":"b"}}"#, "an id or a url"),
+            (r#"{"to":"+4915112345678","media":{"kind":"image","id":"../x"}}"#, "not one that an upload"),
+            (
+                r#"{"to":"+4915112345678","media":{"kind":"image","id":"a","voice":true}}"#,
+                "belongs to an audio",
+            ),
+            (
+                r#"{"to":"+4915112345678","media":{"kind":"audio","id":"a","caption":"x"}}"#,
+                "shows no caption",
+            ),
+            (r#"{"to":"+4915112345678","media":{"kind":"image","id":"a","caption":" "}}"#, "media.caption"),
+            (r#"{"to":"+4915112345678","media":{"kind":"image","id":"a","file_name":"x"}}"#, "to a document"),
+            (
+                r#"{"to":"+4915112345678","media":{"kind":"document","id":"a","file_name":"a/b"}}"#,
+                "without a path",
+            ),
             (r#"{"to":"+4915112345678","text":"hi","reply_to":{"id":"A/B"}}"#, "not one of WhatsApp's"),
             (r#"{"to":"12036300@g.us","text":"hi","reply_to":{"id":"A"}}"#, "in a group"),
             (r#"{"to":"+4915112345678","reaction":{"emoji":"a b","to":{"id":"A"}}}"#, "one emoji"),

@@ -53,6 +53,10 @@ async fn two_migrations_at_once_are_safe(bench: &Bench) {
         "job_run",
         "delivery",
         "outbox",
+        "history",
+        "traffic",
+        "media_piece",
+        "media",
         "migration",
     ] {
         bench.meddle(&format!("DROP TABLE IF EXISTS {{}}{table}")).await;

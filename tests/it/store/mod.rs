@@ -9,6 +9,7 @@ mod deliveries;
 mod dynos;
 mod history;
 mod keeper;
+mod media;
 mod notices;
 mod outbox;
 mod postgres;

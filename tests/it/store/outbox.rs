@@ -24,7 +24,7 @@ fn time(seconds: i64) -> DateTime<Utc> {
 }
 
 async fn put(store: &Store, session: &str, id: &str, key: Option<&str>, content: &str) -> Accepted {
-    let new = NewOutgoing { id, key, content, at: time(0) };
+    let new = NewOutgoing { id, key, content, file: None, at: time(0) };
     store.put_outgoing(session, new).await.expect("writes")
 }
 
@@ -82,7 +82,7 @@ async fn a_key_asked_for_by_many_at_once_is_one_message(bench: &Bench) {
     let store = bench.open().await;
     let ids: Vec<String> = (0..8).map(|n| format!("ID{n}")).collect();
     let asking = ids.iter().map(|id| async {
-        let new = NewOutgoing { id, key: Some("k"), content: "one", at: time(0) };
+        let new = NewOutgoing { id, key: Some("k"), content: "one", file: None, at: time(0) };
         loop {
             match store.put_outgoing("main", new).await {
                 Ok(accepted) => return accepted,

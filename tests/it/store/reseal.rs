@@ -57,8 +57,13 @@ async fn fill(store: &Store) {
     }
     for n in 0..5 {
         let (id, content) = (format!("OUT{n}"), format!("text {n}"));
-        let new = NewOutgoing { id: &id, key: None, content: &content, at: DateTime::UNIX_EPOCH };
+        let at = DateTime::UNIX_EPOCH;
+        let new = NewOutgoing { id: &id, key: None, content: &content, file: None, at };
         assert_eq!(store.put_outgoing("main", new).await.expect("writes"), Accepted::New);
+    }
+    assert!(store.begin_file("main", "file", 100, DateTime::UNIX_EPOCH).await.expect("writes"));
+    for part in 0..5 {
+        store.put_piece("main", "file", part, b"piece").await.expect("writes");
     }
     // A backup is of a linked device.
     let mut device = store.session(&held).load().await.expect("loads").expect("is there");
@@ -83,7 +88,7 @@ async fn foreign_to(bench: &Bench, key: &str) -> u64 {
     let held = store.acquire("probe", &owner("probe"), TTL).await.expect("wins");
     store.session(&held).put_session(&peer(0), b"x").await.expect("writes");
     let mut foreign = 0;
-    for table in ["session_row", "inbox", "backup", "outbox"] {
+    for table in ["session_row", "inbox", "backup", "outbox", "media_piece"] {
         let (nine, probe) = if bench.file().is_some() {
             ("substr(value, 1, 9)", "SELECT substr(r.value, 1, 9)")
         } else {
@@ -92,6 +97,7 @@ async fn foreign_to(bench: &Bench, key: &str) -> u64 {
         let column = match table {
             "backup" => "taken_at",
             "outbox" => "created_at",
+            "media_piece" => "part",
             _ => "at",
         };
         let sql = format!(
