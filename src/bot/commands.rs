@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::config::{Commands, Match, Program, Reply, Where};
+use crate::config::{Commands, Match, MediaReply, Program, Reply, Where};
 use crate::store::InboxMessage;
 
 /// The span of `per_minute`.
@@ -22,6 +22,8 @@ pub struct Answer<'c> {
     pub react: Option<&'c str>,
     /// A text.
     pub say: Option<String>,
+    /// A file and its caption.
+    pub media: Option<(&'c MediaReply, Option<String>)>,
     /// A program that writes the text, and what it reads.
     pub run: Option<(&'c [String], Duration, Vec<u8>)>,
 }
@@ -57,7 +59,7 @@ pub fn answer<'c>(
         let wanted = commands.help && word.is_some_and(|(word, _)| word.eq_ignore_ascii_case("help"));
         let text = wanted.then(|| help(commands, message)).flatten()?;
         let free = uses.take(&message.chat, None, commands.per_minute, now);
-        return free.then_some(Answer { react: None, say: Some(text), run: None });
+        return free.then_some(Answer { react: None, say: Some(text), media: None, run: None });
     };
     let Fit { trigger, reply, .. } = fit;
     if !usable(commands, reply, message)
@@ -66,25 +68,26 @@ pub fn answer<'c>(
     {
         return None;
     }
-    let say = (!reply.text.is_empty()).then(|| {
-        reply.fill(|name| match name {
-            "uptime" => {
-                let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
-                Some(Cow::Owned(uptime.to_string()))
-            }
-            "sender" => Some(Cow::Owned(sender(message))),
-            "args" => Some(Cow::Borrowed(&fit.args)),
-            number => {
-                let place: usize = number.parse().ok()?;
-                Some(Cow::Borrowed(fit.captures.get(place.checked_sub(1)?)?))
-            }
-        })
-    });
+    let value = |name: &str| match name {
+        "uptime" => {
+            let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
+            Some(Cow::Owned(uptime.to_string()))
+        }
+        "sender" => Some(Cow::Owned(sender(message))),
+        "args" => Some(Cow::Borrowed(fit.args.as_str())),
+        number => {
+            let place: usize = number.parse().ok()?;
+            Some(Cow::Borrowed(fit.captures.get(place.checked_sub(1)?)?.as_str()))
+        }
+    };
+    let filled = |template: &str| (!template.is_empty()).then(|| Reply::fill(template, value));
+    let say = filled(&reply.text);
+    let media = reply.media.as_ref().map(|media| (media, filled(&media.caption)));
     let run = reply
         .run
         .as_ref()
         .map(|Program { command, timeout }| (command.as_slice(), timeout.get(), input(bot, message, &fit)));
-    Some(Answer { react: reply.react.as_deref(), say, run })
+    Some(Answer { react: reply.react.as_deref(), say, media, run })
 }
 
 /// What a program reads: one line of JSON.

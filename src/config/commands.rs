@@ -10,6 +10,7 @@ use toml::de::DeValue;
 use super::listing::Listing;
 use super::problem::{Place, Problem};
 use super::reader::{Origin, Reader, Setting, Table};
+use super::reply_media::{self, MediaLayer, MediaReply};
 use super::suggest;
 use super::values::choice::choice;
 use super::values::form::{Contact, Emoji, Trigger};
@@ -42,6 +43,8 @@ pub struct Commands {
 pub struct Reply {
     /// With `{uptime}`, `{sender}`, `{args}` and captures filled in; empty when nothing is said.
     pub text: String,
+    /// A file in place of a text.
+    pub media: Option<MediaReply>,
     /// Narrows the bot's allow-list for this trigger; `None` means the bot's own.
     pub allow: Option<Vec<String>>,
     /// Which messages it is for.
@@ -128,6 +131,7 @@ pub(super) struct CommandsLayer(BTreeMap<String, (Origin, ReplyLayer)>);
 #[derive(Debug, Default)]
 struct ReplyLayer {
     reply: Setting<Template>,
+    media: Option<MediaLayer>,
     allow: Setting<List<Contact, 1>>,
     matching: Setting<MatchKind>,
     pattern: Setting<Text<1, 500>>,
@@ -142,8 +146,13 @@ struct ReplyLayer {
 
 impl ReplyLayer {
     fn read(table: &mut Table<'_, '_>) -> Self {
+        let media = match table.raw("reply") {
+            Some((key, value)) if value.get_ref().is_table() => Some(MediaLayer::read(table, key, value)),
+            _ => None,
+        };
         Self {
-            reply: table.key("reply"),
+            reply: if media.is_none() { table.key("reply") } else { Setting::Absent },
+            media,
             allow: table.key("allow"),
             matching: table.key("match"),
             pattern: table.key("pattern"),
@@ -158,7 +167,8 @@ impl ReplyLayer {
     }
 
     fn resolve(self, path: &str, trigger: &str, reader: &mut Reader<'_>) -> Option<Reply> {
-        if let (Some(origin), Some(_)) = (self.run.origin(), self.reply.origin()) {
+        let said = self.reply.origin().or(self.media.as_ref().map(MediaLayer::origin));
+        if let (Some(origin), Some(_)) = (self.run.origin(), said) {
             let what = format!("{path} has both reply and run: the reply is what the program writes");
             reader.refuse(&format!("{path}.run"), origin, false, what, "keep one of the two");
         }
@@ -200,17 +210,24 @@ impl ReplyLayer {
         };
         let origin = self.reply.origin().cloned();
         let text = self.reply.value().map(|text| text.0).unwrap_or_default();
-        if let (Some(wanted), Some(origin)) = (template::highest_capture(&text), &origin)
-            && wanted > groups
-        {
-            let what = format!("{path}.reply names {{{wanted}}}, and the pattern captures {groups}");
-            let help = "{1} is what the first pair of parentheses of a match = \"regex\" found";
-            reader.refuse(&format!("{path}.reply"), origin, false, what, help);
+        let said = origin.as_ref().map(|origin| ("reply", text.as_str(), origin));
+        let caption = self.media.as_ref().and_then(MediaLayer::caption);
+        let said = said.into_iter().chain(caption.map(|(text, origin)| ("reply.caption", text, origin)));
+        for (key, text, origin) in said {
+            if let Some(wanted) = template::highest_capture(text)
+                && wanted > groups
+            {
+                let key = format!("{path}.{key}");
+                let what = format!("{key} names {{{wanted}}}, and the pattern captures {groups}");
+                let help = "{1} is what the first pair of parentheses of a match = \"regex\" found";
+                reader.refuse(&key, origin, false, what, help);
+            }
         }
         let timeout = self.timeout.value().map_or(Period::seconds(10), |period| period.0);
         let words = |list: List<Text<1, 4096>, 1>| list.0.into_iter().map(|text| text.0).collect();
         Some(Reply {
             text,
+            media: self.media.and_then(|media| media.resolve(reader)),
             allow: self.allow.value().map(numbers),
             matching,
             react: self.react.value().map(|emoji| emoji.0),
@@ -261,6 +278,7 @@ impl CommandsLayer {
                     let layer = ReplyLayer::read(&mut table);
                     table.finish();
                     let nothing = matches!(layer.reply, Setting::Absent)
+                        && layer.media.is_none()
                         && matches!(layer.run, Setting::Absent)
                         && matches!(layer.react, Setting::Absent);
                     if nothing {
@@ -335,9 +353,9 @@ impl Commands {
 }
 
 impl Reply {
-    /// The text with its variables filled in; those that `value` does not know stay.
-    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {
-        template::fill(&self.text, value)
+    /// A text of it with its variables filled in; those that `value` does not know stay.
+    pub fn fill<'v>(text: &str, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {
+        template::fill(text, value)
     }
 
     /// As the file has it; the text alone when there is nothing else.
@@ -351,7 +369,9 @@ impl Reply {
         let all = serde_json::json!({
             "match": kind,
             "pattern": pattern,
-            "reply": Some(self.text.as_str()).filter(|text| !text.is_empty()),
+            "reply": self.media.as_ref().map(MediaReply::shown).or_else(|| {
+                Some(self.text.as_str()).filter(|text| !text.is_empty()).map(Into::into)
+            }),
             "react": self.react,
             "run": self.run.as_ref().map(|program| &program.command),
             "timeout": self.run.as_ref().map(|program| program.timeout.to_string()),
@@ -364,7 +384,7 @@ impl Reply {
         let serde_json::Value::Object(mut all) = all else { return all };
         all.retain(|_, value| !value.is_null());
         match (all.len(), all.get("reply")) {
-            (1, Some(text)) => text.clone(),
+            (1, Some(text)) if text.is_string() => text.clone(),
             _ => all.into(),
         }
     }
@@ -387,9 +407,10 @@ impl JsonSchema for CommandsLayer {
             schema
         };
         let reply = described(
-            text.clone(),
+            json_schema!({ "anyOf": [text.clone(), reply_media::schema(generator)] }),
             "Text of the reply; {uptime}, {sender}, {args} and what a regex captured, {1} to {9}, are filled in, \
-             {{ and }} write braces.",
+             {{ and }} write braces. Or a file in the folder of blacksky.toml: { image = \"menu.jpg\", caption = \"…\" }, \
+             with image, video, audio (voice), document (file_name) or sticker.",
         );
         let allow = described(
             List::<Contact, 1>::json_schema(generator),

@@ -26,6 +26,7 @@ mod plans;
 pub mod problem;
 mod reader;
 pub mod reference;
+mod reply_media;
 pub mod schema;
 pub mod source;
 pub(crate) mod suggest;
@@ -55,6 +56,7 @@ pub use lease::Lease;
 pub use log::{Log, LogFormat, LogLevel};
 pub use plans::DatabasePlan;
 pub use problem::{Place, Problem, Problems};
+pub use reply_media::MediaReply;
 pub use source::Source;
 pub use values::{Period, Secret, Size};
 pub use web::Web;
@@ -155,35 +157,33 @@ impl Config {
     pub fn load(path: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
         let fail = |list| Problems { path: path.to_owned(), list };
         let document = Document::read(path).map_err(|problem| fail(vec![*problem]))?;
-        resolve(&document, env).map(|loaded| loaded.at(path)).map_err(fail)
+        resolve(&document, env, folder_of(path)).map_err(fail)
     }
 
     /// The same for a file that is already in memory.
     pub fn parse(path: &Path, bytes: Vec<u8>, env: &dyn Environment) -> Result<Loaded, Problems> {
         let fail = |list| Problems { path: path.to_owned(), list };
         let document = Document::from_bytes(bytes).map_err(|problem| fail(vec![*problem]))?;
-        resolve(&document, env).map(|loaded| loaded.at(path)).map_err(fail)
+        resolve(&document, env, folder_of(path)).map_err(fail)
     }
 }
 
 impl Loaded {
-    fn at(mut self, path: &Path) -> Self {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        self.config.folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        self
-    }
-
     /// Where the value of a key came from.
     pub fn source(&self, key: &str) -> Source {
         self.sources.get(key).cloned().unwrap_or(Source::Default)
     }
 }
 
-fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Problem>> {
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn resolve(document: &Document, env: &dyn Environment, folder: &Path) -> Result<Loaded, Vec<Problem>> {
     let (root, syntax) = DeTable::parse_recoverable(document.text());
     let root = root.get_ref();
-    let mut reader = Reader::new(document, env);
+    let mut reader = Reader::new(document, env, folder);
 
     let platform = Platform {
         dyno: environment::value(env, environment::DYNO),
@@ -229,7 +229,7 @@ fn resolve(document: &Document, env: &dyn Environment) -> Result<Loaded, Vec<Pro
         alerts: alerts.resolve(),
         log: log.resolve(),
         platform,
-        folder: PathBuf::new(),
+        folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
     };
     webhook::refuse_ourselves(&config, &mut reader);
     let Reader { mut problems, sources, .. } = reader;

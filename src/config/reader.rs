@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use toml::Spanned;
@@ -86,11 +87,13 @@ pub struct Reader<'a> {
     variables: BTreeSet<String>,
     /// The file has a single bot, so SESSION_ID is its session.
     pub only_bot: bool,
+    /// The folder of the file.
+    pub folder: &'a Path,
 }
 
 impl<'a> Reader<'a> {
     /// A reader that has seen nothing.
-    pub fn new(document: &'a Document, env: &'a dyn Environment) -> Self {
+    pub fn new(document: &'a Document, env: &'a dyn Environment, folder: &'a Path) -> Self {
         Self {
             document,
             env,
@@ -98,6 +101,7 @@ impl<'a> Reader<'a> {
             sources: BTreeMap::new(),
             variables: BTreeSet::new(),
             only_bot: true,
+            folder,
         }
     }
 
@@ -297,7 +301,7 @@ pub struct Table<'r, 'a> {
 impl<'a> Table<'_, 'a> {
     /// Reads one key from the file and from its Config Vars, which win.
     pub fn key<T: Value>(&mut self, name: &'static str) -> Setting<T> {
-        self.seen.push(name);
+        self.see(name);
         let key = format!("{}.{name}", self.path);
         let from_file = match self.table.and_then(|table| table.get(name)) {
             Some(value) => self.reader.file_value::<T>(&key, value),
@@ -321,9 +325,15 @@ impl<'a> Table<'_, 'a> {
         setting
     }
 
+    fn see(&mut self, name: &'static str) {
+        if !self.seen.contains(&name) {
+            self.seen.push(name);
+        }
+    }
+
     /// Hands over a key that the caller reads itself.
     pub fn raw(&mut self, name: &'static str) -> Option<(Range<usize>, &'a Spanned<DeValue<'a>>)> {
-        self.seen.push(name);
+        self.see(name);
         let (key, value) = self.table?.get_key_value(name)?;
         Some((key.span(), value))
     }

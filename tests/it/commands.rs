@@ -126,3 +126,57 @@ fn wrong_commands_are_refused_with_what_to_do() {
         assert!(problems.contains(words), "{command}: {problems}");
     }
 }
+
+/// A PNG of some bytes.
+fn picture() -> Vec<u8> {
+    let mut picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    picture.resize(300_000, 7);
+    picture
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_answers_with_a_file() {
+    let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
+    let file = r#"
+[bots.main]
+prefix = "!"
+
+[bots.main.commands]
+menu = { reply = { image = "files/menu.png", caption = "for {sender}: {args}" }, react = "👍" }
+plan = { reply = { document = "files/menu.png" } }
+ping = "pong"
+"#;
+    std::fs::write(folder.path().join("blacksky.toml"), file).expect("written");
+    // Refused while it is not there.
+    let (code, _, told) = Blacksky::in_folder(folder.path()).arg("check").output();
+    assert_eq!(code, 78, "{told}");
+    assert!(told.contains("blacksky.toml:6:28") && told.contains("there is no such file"), "{told}");
+    std::fs::create_dir(folder.path().join("files")).expect("made");
+    std::fs::write(folder.path().join("files/menu.png"), picture()).expect("written");
+    let process = linked(&sim, Blacksky::in_folder(folder.path()), &sim.url(), PHONE).await;
+    let phone = sim.handle();
+    let got = async |kind: blacksky::sim::MediaKind| {
+        let mut found = None;
+        eventually(&format!("{kind:?}; log:\n{}", process.log()), PATIENCE, async || {
+            let media = phone.received().into_iter().filter(|one| one.to == ADA).filter_map(|one| one.media);
+            found = media.into_iter().find(|media| media.kind == kind);
+            found.is_some()
+        })
+        .await;
+        found.expect("just seen")
+    };
+    phone.send_text(ADA, PHONE, "!menu today").expect("sent");
+    let menu = got(blacksky::sim::MediaKind::Image).await;
+    assert_eq!((menu.problem, menu.size), (None, 300_000));
+    assert_eq!(menu.mimetype.as_deref(), Some("image/png"));
+    assert_eq!(menu.caption.as_deref(), Some(&*format!("for Phone {ADA}: today")));
+    phone.send_text(ADA, PHONE, "!plan").expect("sent");
+    let plan = got(blacksky::sim::MediaKind::Document).await;
+    assert_eq!((plan.file_name.as_deref(), plan.caption), (Some("menu.png"), None));
+    // Gone meanwhile: its chat goes on.
+    std::fs::remove_file(folder.path().join("files/menu.png")).expect("removed");
+    phone.send_text(ADA, PHONE, "!plan").expect("sent");
+    phone.send_text(ADA, PHONE, "!ping").expect("sent");
+    phone.wait_for_text(ADA, "pong", PATIENCE).await.expect("it answers");
+    assert!(process.log().contains("the file of a command was not sent"), "{}", process.log());
+}

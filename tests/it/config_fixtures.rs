@@ -8,11 +8,12 @@ use blacksky::config::{Config, NoEnvironment, Problem, schema};
 use serde_json::{Map, Value, json};
 
 /// Why the loader refuses what the schema accepts: nothing else may be on this list.
-const LOADER_ONLY: [(&str, &str); 5] = [
+const LOADER_ONLY: [(&str, &str); 6] = [
     ("cron", "a pattern that knows the range of every field could not be read by anybody"),
     ("zone", "the names of time zones are a list of hundreds that grows"),
     ("credential", "a pattern that knows every form of a credential would refuse plain names too"),
     ("cross", "a schema does not compare one key with another"),
+    ("disk", "a schema does not look at files"),
     ("date", "JSON has no dates: editors hand a string to the schema"),
 ];
 

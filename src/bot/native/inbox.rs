@@ -19,8 +19,10 @@ use waproto::whatsapp as wa;
 use super::gate::Valve;
 use super::program;
 use super::send::Sender;
+use super::upload::{File, NotUploaded, upload};
 use crate::bot::commands::{self, Answer, Uses};
-use crate::config::Commands;
+use crate::bot::medium::{self, Shown};
+use crate::config::{Commands, MediaReply};
 use crate::runtime::clock;
 use crate::store::{InboxMessage, SessionStore, StoreError};
 
@@ -101,7 +103,7 @@ impl Inbox {
             let up = self.began.elapsed();
             commands::answer(&self.commands, &self.name, message, up, &mut uses, Instant::now())
         };
-        if let Some(Answer { react, say, run }) = answer {
+        if let Some(Answer { react, say, media, run }) = answer {
             if let Some(emoji) = react {
                 self.send(message, reply_id(message, "react"), reaction(message, emoji)).await;
             }
@@ -119,8 +121,34 @@ impl Inbox {
             if let Some(text) = said {
                 self.send(message, reply_id(message, ""), wa::Message::text(text)).await;
             }
+            if let Some((media, caption)) = media {
+                match self.with_file(media, caption.as_deref()).await {
+                    Ok(whole) => self.send(message, reply_id(message, ""), whole).await,
+                    Err(NotUploaded::Store(error)) => return Err(error),
+                    Err(NotUploaded::GivenUp(problem)) => {
+                        let file = media.file.as_str();
+                        tracing::error!(bot = %self.name, file, "the file of a command was not sent: {problem}");
+                    }
+                }
+            }
         }
         self.valve.call(|| self.session.mark_handled(&message.chat, &message.sender, &message.id)).await
+    }
+
+    /// Uploads the file of a command.
+    async fn with_file(&self, media: &MediaReply, caption: Option<&str>) -> Result<wa::Message, NotUploaded> {
+        let path = self.folder.join(&media.file);
+        let uploaded = upload(&self.sender, media.kind, File::Disk(&path)).await?;
+        let own = || path.file_name().and_then(|name| name.to_str());
+        let shown = Shown {
+            kind: media.kind,
+            mimetype: &media.mimetype,
+            caption,
+            file_name: media.file_name.as_deref().or_else(own),
+            voice: media.voice,
+            context: None,
+        };
+        Ok(medium::message(shown, uploaded))
     }
 
     /// Sends a reply and waits until WhatsApp has it, however often the link falls meanwhile.
