@@ -30,12 +30,28 @@ struct Message<'a> {
     kind: &'static str,
     /// Of a medium its caption.
     text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mimetype: Option<&'a str>,
+    #[serde(flatten)]
+    file: File<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quoted: Option<Quoted<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reaction: Option<Reaction<'a>>,
+}
+
+/// The file of a medium, as the sender describes it.
+#[derive(Debug, Default, Serialize)]
+struct File<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mimetype: Option<&'a str>,
+    /// In bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// Of a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_name: Option<&'a str>,
+    /// Of an audio: it was recorded on the phone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    voice: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,7 +71,7 @@ struct Reaction<'a> {
 /// The JSON to post, byte for byte the same at every try.
 pub fn body(bot: &str, row: &InboxMessage, inbound: &InboundMessage) -> Vec<u8> {
     let base = inbound.message.get_base_message();
-    let (kind, mimetype) = kind(base);
+    let (kind, file) = kind(base);
     let context = base.extended_text_message.as_option().and_then(|text| text.context_info.as_option());
     let quoted = context.and_then(|context| {
         Some(Quoted { id: context.stanza_id.as_deref()?, sender: context.participant.as_deref() })
@@ -81,7 +97,7 @@ pub fn body(bot: &str, row: &InboxMessage, inbound: &InboundMessage) -> Vec<u8> 
             at: row.at,
             kind,
             text,
-            mimetype,
+            file,
             quoted,
             reaction,
         },
@@ -89,22 +105,28 @@ pub fn body(bot: &str, row: &InboxMessage, inbound: &InboundMessage) -> Vec<u8> 
     serde_json::to_vec(&event).unwrap_or_else(|_| unreachable!("strings and booleans are JSON"))
 }
 
-/// The word of a message's kind, and the type of its file.
-fn kind(message: &wa::Message) -> (&'static str, Option<&str>) {
+/// The word of a message's kind, and its file.
+fn kind(message: &wa::Message) -> (&'static str, File<'_>) {
+    // The five have the same fields, and share no type.
+    macro_rules! file {
+        ($medium:ident $(, $field:ident: $value:expr)*) => {
+            File { mimetype: $medium.mimetype.as_deref(), size: $medium.file_length, $($field: $value,)* ..File::default() }
+        };
+    }
     if let Some(image) = message.image_message.as_option() {
-        return ("image", image.mimetype.as_deref());
+        return ("image", file!(image));
     }
     if let Some(video) = message.video_message.as_option().or(message.ptv_message.as_option()) {
-        return ("video", video.mimetype.as_deref());
+        return ("video", file!(video));
     }
     if let Some(audio) = message.audio_message.as_option() {
-        return ("audio", audio.mimetype.as_deref());
+        return ("audio", file!(audio, voice: audio.ptt.unwrap_or(false)));
     }
     if let Some(document) = message.document_message.as_option() {
-        return ("document", document.mimetype.as_deref());
+        return ("document", file!(document, file_name: document.file_name.as_deref()));
     }
     if let Some(sticker) = message.sticker_message.as_option() {
-        return ("sticker", sticker.mimetype.as_deref());
+        return ("sticker", file!(sticker));
     }
     let kind = if message.reaction_message.is_set() {
         "reaction"
@@ -117,7 +139,7 @@ fn kind(message: &wa::Message) -> (&'static str, Option<&str>) {
     } else {
         "other"
     };
-    (kind, None)
+    (kind, File::default())
 }
 
 /// Names an event for ever, so that a receiver knows one that comes twice.
@@ -189,6 +211,7 @@ mod tests {
         let image = wa::message::ImageMessage {
             caption: Some("look".into()),
             mimetype: Some("image/png".into()),
+            file_length: Some(1234),
             ..Default::default()
         };
         let message = wa::Message { image_message: MessageField::some(image), ..Default::default() };
@@ -196,6 +219,15 @@ mod tests {
         assert_eq!(json_["message"]["kind"], "image");
         assert_eq!(json_["message"]["text"], "look");
         assert_eq!(json_["message"]["mimetype"], "image/png");
+        assert_eq!(json_["message"]["size"], 1234);
+        assert!(json_["message"].get("voice").is_none(), "{json_}");
+        let document =
+            wa::message::DocumentMessage { file_name: Some("bill.pdf".into()), ..Default::default() };
+        let message = wa::Message { document_message: MessageField::some(document), ..Default::default() };
+        assert_eq!(json(message)["message"]["file_name"], "bill.pdf");
+        let audio = wa::message::AudioMessage { ptt: Some(true), ..Default::default() };
+        let message = wa::Message { audio_message: MessageField::some(audio), ..Default::default() };
+        assert_eq!(json(message)["message"]["voice"], true);
         let reaction = wa::message::ReactionMessage { text: Some("👍".into()), ..Default::default() };
         let message = wa::Message { reaction_message: MessageField::some(reaction), ..Default::default() };
         let json = json(message);
