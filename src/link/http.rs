@@ -20,7 +20,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(300);
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest answer to a request, in bytes: the media that WhatsApp takes are smaller.
-const LONGEST: usize = 128 << 20;
+const LONGEST: u64 = 128 << 20;
 /// Bytes of an upload read at once.
 const PIECE: usize = 64 << 10;
 
@@ -46,10 +46,16 @@ impl Http {
 }
 
 impl Http {
+    /// Gets what is there, at most `longest` bytes.
+    pub async fn get(&self, url: String, longest: u64) -> anyhow::Result<HttpResponse> {
+        self.exchange(HttpRequest::get(url), None, longest).await
+    }
+
     async fn exchange(
         &self,
         request: HttpRequest,
         body: Option<reqwest::Body>,
+        longest: u64,
     ) -> anyhow::Result<HttpResponse> {
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
             .with_context(|| format!("{:?} is not an HTTP method", request.method))?;
@@ -66,7 +72,8 @@ impl Http {
         let status_code = response.status().as_u16();
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(reqwest::Error::without_url)? {
-            anyhow::ensure!(body.len() + piece.len() <= LONGEST, "the answer has more than {LONGEST} bytes");
+            let length = (body.len() + piece.len()) as u64;
+            anyhow::ensure!(length <= longest, "the answer has more than {longest} bytes");
             body.extend_from_slice(&piece);
         }
         Ok(HttpResponse { status_code, body })
@@ -77,7 +84,7 @@ impl Http {
 impl HttpClient for Http {
     async fn execute(&self, mut request: HttpRequest) -> anyhow::Result<HttpResponse> {
         let body = request.body.take().map(reqwest::Body::from);
-        self.exchange(request, body).await
+        self.exchange(request, body, LONGEST).await
     }
 
     fn supports_upload_streaming(&self) -> bool {
@@ -93,7 +100,7 @@ impl HttpClient for Http {
     ) -> anyhow::Result<HttpResponse> {
         let runtime = tokio::runtime::Handle::try_current()?;
         let body = Pieces { source: Mutex::new(body), left: content_length };
-        runtime.block_on(self.exchange(request, Some(reqwest::Body::wrap(body))))
+        runtime.block_on(self.exchange(request, Some(reqwest::Body::wrap(body)), LONGEST))
     }
 }
 

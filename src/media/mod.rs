@@ -1,11 +1,14 @@
-//! Media that bots send: their kinds, and what is in a file.
+//! Media that bots send and get: their kinds, and what is in a file.
 
 mod fetch;
+mod received;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wacore::download::MediaType;
 
 pub use fetch::{DEADLINE as FETCH_DEADLINE, Fetched, Fetcher, Fetching, NotFetched};
+pub use received::{Lost, Reference};
 
 /// Largest file, in bytes.
 pub const LARGEST: u64 = 16 << 20;
@@ -67,6 +70,17 @@ impl Kind {
         match self {
             Self::Image | Self::Video | Self::Document => true,
             Self::Audio | Self::Sticker => false,
+        }
+    }
+
+    /// Which keys are for it at WhatsApp.
+    pub const fn media_type(self) -> MediaType {
+        match self {
+            Self::Image => MediaType::Image,
+            Self::Video => MediaType::Video,
+            Self::Audio => MediaType::Audio,
+            Self::Document => MediaType::Document,
+            Self::Sticker => MediaType::Sticker,
         }
     }
 

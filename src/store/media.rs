@@ -4,14 +4,19 @@
 //! day after it came or was last used, and for as long as a message waits for it. The room for files is bounded: a new
 //! one may push out those that no message waits for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
 use super::kind::Name;
-use super::seal::Place;
+use super::seal::{Place, Under};
+use super::sealed::SessionStore;
 use super::{Store, StoreError};
 
 /// The kind under which its values are sealed; no row of a session has it.
 pub(super) const MEDIA: i16 = -4;
+/// The kind under which references to files that came are sealed.
+const REFERENCE: i16 = -5;
 /// Bytes of a piece; only the last one may have fewer.
 pub const PIECE: usize = 256 << 10;
 /// Files of all sessions.
@@ -96,6 +101,36 @@ impl Store {
         let before = at.timestamp_micros().saturating_sub(KEPT);
         self.engine.prune_files(before, PRUNE_BATCH).await.map(drop)
     }
+}
+
+impl SessionStore {
+    /// Seals the reference to a file that came, for whoever asks for it later; `None` without a secret key.
+    pub fn seal_reference(&self, text: &str) -> Option<String> {
+        if !self.sealer.seals() {
+            return None;
+        }
+        let name = reference();
+        let place = Place { session: &self.bond.session, kind: REFERENCE, name: &name };
+        self.sealer.seal(&place, text.as_bytes()).ok().map(|sealed| URL_SAFE_NO_PAD.encode(sealed))
+    }
+}
+
+impl Store {
+    /// Opens a reference that was sealed for this session; `None` for anything else.
+    pub fn open_reference(&self, session: &str, sealed: &str) -> Option<String> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        // What is not sealed anybody could have written.
+        if !matches!(Under::of(&sealed), Under::Key(_)) {
+            return None;
+        }
+        let name = reference();
+        let place = Place { session, kind: REFERENCE, name: &name };
+        String::from_utf8(self.sealer.open(&place, &sealed).ok()?).ok()
+    }
+}
+
+fn reference() -> Name {
+    Name::of("reference")
 }
 
 /// What a piece is bound to.

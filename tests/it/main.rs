@@ -94,6 +94,8 @@ mod original_kit;
 #[cfg(feature = "simulator")]
 mod pg_dump;
 #[cfg(feature = "simulator")]
+mod received;
+#[cfg(feature = "simulator")]
 mod relay_clients;
 #[cfg(feature = "simulator")]
 mod restarts;

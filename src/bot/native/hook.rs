@@ -13,6 +13,7 @@ use super::ears::Ears;
 use super::gate::Valve;
 use super::webhook::{self, Bell};
 use crate::bot::events::Events;
+use crate::media::Reference;
 use crate::runtime::clock;
 use crate::runtime::status::Board;
 use crate::store::{InboxMessage, SessionStore};
@@ -47,7 +48,9 @@ impl InboundDurabilityHook for Hook {
         let rows = batch.iter().filter_map(|inbound| {
             let row = row(inbound)?;
             if self.webhook.is_some() || self.events.wanted() {
-                bodies.push(webhook::body(&self.name, &row, inbound));
+                let reference = Reference::of(inbound.message.get_base_message());
+                let sealed = reference.and_then(|reference| self.session.seal_reference(&reference.text()));
+                bodies.push(webhook::body(&self.name, &row, inbound, sealed.as_deref()));
             }
             Some(row)
         });

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
-use wacore::download::MediaType;
 use wacore::upload::{EncryptedMediaInfo, MediaEncryptor, encrypted_len};
 use whatsapp_rust::error::ErrorChainExt;
 use whatsapp_rust::upload::UploadResponse;
@@ -90,7 +89,7 @@ enum Failure {
 async fn once(sender: &Sender, kind: Kind, file: File<'_>) -> Result<UploadResponse, Failure> {
     // Never closed.
     let _seat = SEATS.acquire().await;
-    let media_type = media_type(kind);
+    let media_type = kind.media_type();
     let (sealed, info) = sealed(kind, file).await?;
     // The error itself may hold what the server said.
     let wrong = |error: &anyhow::Error| {
@@ -104,7 +103,7 @@ async fn once(sender: &Sender, kind: Kind, file: File<'_>) -> Result<UploadRespo
 async fn sealed(kind: Kind, file: File<'_>) -> Result<(Bytes, EncryptedMediaInfo), Failure> {
     let wrong = |error: anyhow::Error| Failure::Upload(format!("Encryption: {error}"));
     let sidecar = matches!(kind, Kind::Audio | Kind::Video);
-    let mut encryptor = MediaEncryptor::new_with_sidecar(media_type(kind), sidecar).map_err(wrong)?;
+    let mut encryptor = MediaEncryptor::new_with_sidecar(kind.media_type(), sidecar).map_err(wrong)?;
     let mut sealed;
     match file {
         File::Stored { store, valve, session, id, size } => {
@@ -148,14 +147,4 @@ async fn sealed(kind: Kind, file: File<'_>) -> Result<(Bytes, EncryptedMediaInfo
     }
     let info = encryptor.finalize(&mut sealed).map_err(wrong)?;
     Ok((sealed.into(), info))
-}
-
-fn media_type(kind: Kind) -> MediaType {
-    match kind {
-        Kind::Image => MediaType::Image,
-        Kind::Video => MediaType::Video,
-        Kind::Audio => MediaType::Audio,
-        Kind::Document => MediaType::Document,
-        Kind::Sticker => MediaType::Sticker,
-    }
 }

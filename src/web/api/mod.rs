@@ -7,6 +7,7 @@ mod calls;
 mod intake;
 mod media;
 mod openapi;
+mod received;
 mod stream;
 mod types;
 
@@ -65,6 +66,7 @@ pub fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/bots/{bot}/pairing/code", post(calls::pairing_code))
         .route("/bots/{bot}/events", get(stream::events))
         .route("/bots/{bot}/media", post(media::upload))
+        .route("/bots/{bot}/received/{token}", get(received::file))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), guard));
     Router::new()
         .route("/openapi.json", get(async || Json(openapi::document())))
@@ -82,6 +84,7 @@ pub fn deadline(request: &Request) -> Option<Duration> {
     let (_, path) = request.uri().path().split_once("/api/v1/bots/")?;
     match path.split_once('/')?.1 {
         "media" => Some(media::UPLOAD_DEADLINE + DEADLINE + DEADLINE),
+        path if path.starts_with("received/") => Some(received::ANSWER_DEADLINE),
         "messages" => Some(FETCH_DEADLINE + DEADLINE + DEADLINE),
         _ => None,
     }

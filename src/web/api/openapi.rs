@@ -162,6 +162,21 @@ fn paths(schemas: &mut Schemas) -> Value {
         .answers("201", "Stored.", Some(schemas.of::<Uploaded>()))
         .refuses("408", "The file took too long.")
         .of_native();
+    let token = json!({
+        "name": "token", "in": "path", "required": true, "description": "As the webhook gave it.",
+        "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$" },
+    });
+    let received = Operation::new("getReceivedFile", "The file of a message that came")
+        .about(&format!(
+            "Fetched from WhatsApp now, at most {} of it, and held against the message. The whole path is `download`              of a message as the webhook has it.",
+            super::media::limit()
+        ))
+        .parameter(token)
+        .answers("200", "The file.", Some(file()))
+        .refuses("410", "WhatsApp does not have the file any more.")
+        .refuses("413", "The file is too large.")
+        .refuses("504", "WhatsApp took too long.")
+        .of_link();
     let message = Operation::new("getMessage", "How a message stands")
         .parameter(id)
         .answers("200", "The message.", Some(schemas.of::<Sent>()))
@@ -209,6 +224,7 @@ fn paths(schemas: &mut Schemas) -> Value {
         "/bots/{bot}": { "parameters": bot, "get": one.value },
         "/bots/{bot}/messages": { "parameters": bot, "post": send.value },
         "/bots/{bot}/media": { "parameters": bot, "post": upload.value },
+        "/bots/{bot}/received/{token}": { "parameters": bot, "get": received.value },
         "/bots/{bot}/messages/{id}": { "parameters": bot, "get": message.value },
         "/bots/{bot}/typing": { "parameters": bot, "post": typing.value },
         "/bots/{bot}/read": { "parameters": bot, "post": read.value },

@@ -3,7 +3,7 @@
 use blacksky::store::{Accepted, KeptFile, NewOutgoing, Store, StoreError};
 use chrono::{DateTime, Utc};
 
-use super::{Bench, on_both};
+use super::{Bench, lease, on_both};
 
 on_both!(
     a_file_comes_in_pieces_and_is_read_in_pieces,
@@ -12,6 +12,7 @@ on_both!(
     their_room_is_bounded,
     a_key_is_known_before_the_file_is_asked_for,
     no_piece_reads_under_another_key_or_in_another_place,
+    a_reference_opens_for_its_own_session_and_under_its_own_key,
 );
 
 const DAY: i64 = 24 * 60 * 60;
@@ -137,4 +138,21 @@ async fn no_piece_reads_under_another_key_or_in_another_place(bench: &Bench) {
     assert_eq!(bench.meddle("UPDATE {}media_piece SET part = 1").await, 1);
     let refused = store.piece("main", "a", 1).await.expect_err("does not read");
     assert!(matches!(refused, StoreError::Unreadable { .. }), "{refused}");
+}
+
+async fn a_reference_opens_for_its_own_session_and_under_its_own_key(bench: &Bench) {
+    let store = bench.open_with_key(Some("the first key of thirty-two letters")).await;
+    let held = lease(&store, "a").await;
+    let seal = |store: &Store| store.session(&held).seal_reference("a text");
+    let sealed = seal(&store).expect("there is a key");
+    assert_eq!(store.open_reference("main", &sealed).as_deref(), Some("a text"));
+    assert_eq!(store.open_reference("other", &sealed), None);
+    assert_eq!(store.open_reference("main", &sealed[1..]), None);
+    assert_ne!(seal(&store).as_ref(), Some(&sealed), "two of them tell nothing of each other");
+    let plain = bench.open_with_key(None).await;
+    assert_eq!((plain.open_reference("main", &sealed), seal(&plain)), (None, None));
+    // What is not sealed is not believed: 0 is the mark of what was stored without a key.
+    for store in [&store, &plain] {
+        assert_eq!(store.open_reference("main", "AGEgdGV4dA"), None);
+    }
 }

@@ -52,6 +52,9 @@ struct File<'a> {
     /// Of an audio: it was recorded on the phone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     voice: bool,
+    /// Where the API has the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    download: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,10 +71,11 @@ struct Reaction<'a> {
     to: Option<&'a str>,
 }
 
-/// The JSON to post, byte for byte the same at every try.
-pub fn body(bot: &str, row: &InboxMessage, inbound: &InboundMessage) -> Vec<u8> {
+/// The JSON to post, byte for byte the same at every try. `reference` is that of its file, sealed.
+pub fn body(bot: &str, row: &InboxMessage, inbound: &InboundMessage, reference: Option<&str>) -> Vec<u8> {
     let base = inbound.message.get_base_message();
-    let (kind, file) = kind(base);
+    let (kind, mut file) = kind(base);
+    file.download = reference.map(|sealed| format!("/api/v1/bots/{bot}/received/{sealed}"));
     let context = base.extended_text_message.as_option().and_then(|text| text.context_info.as_option());
     let quoted = context.and_then(|context| {
         Some(Quoted { id: context.stanza_id.as_deref()?, sender: context.participant.as_deref() })
@@ -189,7 +193,7 @@ mod tests {
             .message(Arc::new(message))
             .info(Arc::new(MessageInfo::default()))
             .build();
-        let bytes = body("main", &row, &inbound);
+        let bytes = body("main", &row, &inbound, None);
         let json: Value = serde_json::from_slice(&bytes).expect("JSON");
         assert_eq!(json["id"], id_of(&bytes));
         json
