@@ -5,8 +5,8 @@
 //! - `BLACKSKY_PREBUILT=PROGRAM` deploys that program instead of the tests' own. A release build can link only hosted
 //!   bots to the simulator.
 //! - `BLACKSKY_OLD=PROGRAM` is what the dynos run that an update finds, so that its `release:` has migrations to run.
-//! - `BLACKSKY_RUST_BUILDPACK=FOLDER` compiles this very repository with that buildpack, in minutes. A folder `cargo`
-//!   beside it becomes the build's CARGO_HOME.
+//! - `BLACKSKY_RUST_BUILDPACK=FOLDER` compiles this very repository with that buildpack, in minutes. The programs in a
+//!   folder `tools` beside it come first: on a machine without a network one stands in for its downloads.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,11 +23,11 @@ use crate::support::build::{Build, Built};
 use crate::support::dyno::{App, Dyno, Slug};
 use crate::support::{postgres, release, sim};
 
-const NATIVE: &str = "[heroku]\nbuildpacks = [\"https://github.com/octocat/blacksky\"]\n\
+pub const NATIVE: &str = "[heroku]\nbuildpacks = [\"https://github.com/octocat/blacksky\"]\n\
                       [bots.main]\nprefix = \"!\"\n[bots.main.commands]\nping = \"pong\"\n";
 
 /// An app in a repository of its own, with what `blacksky gen` makes of its file.
-fn app(toml: &str, files: impl FnOnce(&Path)) -> tempfile::TempDir {
+pub fn app(toml: &str, files: impl FnOnce(&Path)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     files(folder.path());
     fs::write(folder.path().join("blacksky.toml"), toml).expect("written");
@@ -39,7 +39,7 @@ fn app(toml: &str, files: impl FnOnce(&Path)) -> tempfile::TempDir {
 }
 
 /// The example bot as it is in the repository, with other lines in `[heroku]`.
-fn example(heroku: &str, files: impl FnOnce(&Path)) -> tempfile::TempDir {
+pub fn example(heroku: &str, files: impl FnOnce(&Path)) -> tempfile::TempDir {
     let source = release::root().join("examples/baileys-bot");
     let toml = fs::read_to_string(source.join("blacksky.toml")).expect("its file");
     let toml = format!("{}\n[heroku]\n{heroku}\n", toml.split("[heroku]").next().unwrap_or_default());
@@ -51,6 +51,23 @@ fn example(heroku: &str, files: impl FnOnce(&Path)) -> tempfile::TempDir {
     })
 }
 
+/// Makes package.json depend on the packed packages, which are committed, and not on those of a registry.
+pub fn with_packed_packages(folder: &Path) {
+    let mut dependencies = Vec::new();
+    for (package, file) in ["blacksky".to_owned(), format!("blacksky-{}", release::PLATFORM)]
+        .into_iter()
+        .zip(release::npm_packages())
+    {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        fs::copy(file, folder.join(&name)).expect("a package");
+        dependencies.push(format!("\"{package}\": \"file:{name}\", "));
+    }
+    let path = folder.join("package.json");
+    let text = fs::read_to_string(&path).expect("package.json");
+    let added = format!("\"dependencies\": {{ {}", dependencies.concat());
+    fs::write(path, text.replacen("\"dependencies\": {", &added, 1)).expect("written");
+}
+
 /// `npm` as Heroku's Node buildpack runs it.
 fn npm_install(build: &Build) {
     // Where npm keeps what it has downloaded is of this machine; that it is asked as another account is the point.
@@ -59,11 +76,15 @@ fn npm_install(build: &Build) {
     release::run(build.command("npm").args(args).env("npm_config_cache", &cache).envs(of_npm()));
 }
 
-/// Which registry this machine uses is in the configuration of who runs the tests.
-fn of_npm() -> Vec<(&'static str, String)> {
-    let registry = Command::new("npm").args(["config", "get", "registry"]).output();
-    let registry = registry.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    registry.into_iter().map(|registry| ("npm_config_registry", registry)).collect()
+/// Which registry this machine uses, and whose certificates, is in the configuration of who runs the tests.
+pub fn of_npm() -> Vec<(&'static str, String)> {
+    [("npm_config_registry", "registry"), ("npm_config_cafile", "cafile")]
+        .into_iter()
+        .map(|(variable, key)| {
+            (variable, release::run(Command::new("npm").args(["config", "get", key])).trim().to_owned())
+        })
+        .filter(|(_, value)| value != "null" && value != "undefined" && !value.is_empty())
+        .collect()
 }
 
 /// The own buildpack with the archive on a server; what it printed.
@@ -207,22 +228,7 @@ async fn the_example_bot_by_the_own_buildpack() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_bot_by_npm() {
-    let repository = example("build = \"npm\"", |folder| {
-        // Not from a registry but from the packed files, which are committed.
-        let mut dependencies = Vec::new();
-        for (package, file) in ["blacksky".to_owned(), format!("blacksky-{}", release::PLATFORM)]
-            .into_iter()
-            .zip(release::npm_packages())
-        {
-            let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-            fs::copy(file, folder.join(&name)).expect("a package");
-            dependencies.push(format!("\"{package}\": \"file:{name}\", "));
-        }
-        let path = folder.join("package.json");
-        let text = fs::read_to_string(&path).expect("package.json");
-        let added = format!("\"dependencies\": {{ {}", dependencies.concat());
-        fs::write(path, text.replacen("\"dependencies\": {", &added, 1)).expect("written");
-    });
+    let repository = example("build = \"npm\"", with_packed_packages);
     let build = Build::of(repository.path(), &[]);
     npm_install(&build);
     let built = build.pack();
@@ -236,10 +242,8 @@ async fn this_repository_by_a_rust_buildpack() {
     let Some(buildpack) = std::env::var_os("BLACKSKY_RUST_BUILDPACK").map(PathBuf::from) else { return };
     let build = Build::of(release::root(), &[]);
     let mut compile = build.compile(&buildpack);
-    let cargo = buildpack.with_file_name("cargo");
-    if cargo.exists() {
-        compile.env("CARGO_HOME", &cargo);
-    }
+    let path = std::env::var_os("PATH").expect("a PATH").into_string().expect("text");
+    compile.env("PATH", format!("{}:{path}", buildpack.with_file_name("tools").display()));
     release::run(build.command(buildpack.join("bin/detect")).arg(build.at("build")));
     println!("{}", release::run(&mut compile));
     let program = build.at("build").join("target/release/blacksky");

@@ -38,6 +38,8 @@ mod config_arbitrary;
 #[cfg(feature = "simulator")]
 mod config_fixtures;
 #[cfg(feature = "simulator")]
+mod container;
+#[cfg(feature = "simulator")]
 mod database_trouble;
 #[cfg(feature = "simulator")]
 mod dead_links;
