@@ -115,7 +115,7 @@ impl Stage {
             exec env -i "${@:6}" nsenter --root="$1" --wd="$1$2" --setuid "$3" --setgid "$4" -- $5"#;
         let (user, group) = self.user.split_once(':').expect("user:group");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "bash", "-euc", ENTER, "enter"]);
+        command.args(["--mount", "--pid", "--fork", "bash", "-euc", ENTER, "enter"]);
         command.arg(&self.root).args([&self.folder, user, group]);
         assert!(program.iter().all(|word| !word.contains(' ')), "{program:?}");
         command.arg(program.join(" "));
@@ -251,9 +251,20 @@ fn build(context: &Path, debian: &Path, work: &Path) -> Stage {
 /// Ends the container when dropped.
 struct Container(Child);
 
+impl Container {
+    /// Process 1 of the namespace, by its number outside; none when it has ended.
+    fn first(&self) -> Option<String> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id())).ok()?;
+        children.split_whitespace().next().map(str::to_owned)
+    }
+}
+
 impl Drop for Container {
     fn drop(&mut self) {
-        // `--kill-child` ends all that is inside.
+        // Another account's process does not end with its parent, whatever unshare was told.
+        if let Some(first) = self.first() {
+            let _ = Command::new("kill").args(["-KILL", &first]).status();
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -330,8 +341,7 @@ async fn lives(what: &str, context: &Path) {
     .await;
 
     // Process 1 of the namespace is the program, under the image's account.
-    let children = format!("/proc/{0}/task/{0}/children", container.0.id());
-    let first = fs::read_to_string(children).expect("its process").trim().to_owned();
+    let first = container.first().expect("its process");
     let inside = fs::read_to_string(format!("/proc/{first}/status")).expect("its status");
     assert!(inside.contains("Name:\tblacksky") && inside.contains("Uid:\t65532\t65532"), "{inside}");
     assert!(inside.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1")), "{inside}");

@@ -31,6 +31,50 @@ fn packing_twice_gives_the_same_bytes() {
 }
 
 #[test]
+fn the_list_of_crates_is_that_of_the_program() {
+    let list = || run(&mut Command::new(release::root().join("scripts/sbom")));
+    let text = list();
+    assert_eq!(text, list(), "the same bytes each time");
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&document["bomFormat"], &document["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    assert_eq!(document["metadata"]["component"]["purl"], format!("pkg:cargo/blacksky@{VERSION}"));
+    let components = document["components"].as_array().unwrap();
+    let named = |name: &str| components.iter().find(|it| it["name"] == name);
+    for it in components {
+        assert!(it["licenses"][0]["expression"].is_string(), "{it}");
+        assert_eq!(it["hashes"][0]["content"].as_str().map(str::len), Some(64), "{it}");
+    }
+    assert!(named("whatsapp-rust").is_some() && named("sqlx").is_some());
+    assert!(named("proptest").is_none() && named("insta").is_none(), "crates of the tests are in no program");
+    // What depends on what names only what is listed.
+    let refs: Vec<&serde_json::Value> = components.iter().map(|it| &it["bom-ref"]).collect();
+    for dependency in document["dependencies"].as_array().unwrap() {
+        for on in dependency["dependsOn"].as_array().unwrap() {
+            assert!(refs.contains(&on), "{on}");
+        }
+    }
+}
+
+#[test]
+fn completions_are_scripts_of_their_shell_and_pages_are_pages() {
+    let said = |args: &[&str]| run(Command::new(release::program()).args(args));
+    let bash = said(&["completions", "bash"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("blacksky.bash");
+    fs::write(&file, &bash).unwrap();
+    // As a person who presses Tab after `blacksky che`.
+    let completed = format!(
+        "source {}; COMP_WORDS=(blacksky che); COMP_CWORD=1; _blacksky blacksky che blacksky; echo \"${{COMPREPLY[@]}}\"",
+        file.display()
+    );
+    assert_eq!(run(Command::new("bash").args(["-c", &completed])), "check\n");
+    assert!(said(&["completions", "zsh"]).starts_with("#compdef blacksky"));
+    assert!(said(&["man"]).contains(".TH blacksky 1"));
+    let refused = output(Command::new(release::program()).args(["completions", "cmd"]));
+    assert_eq!(refused.status.code(), Some(64));
+}
+
+#[test]
 fn the_packed_files_install_into_an_empty_folder() {
     let folder = tempfile::tempdir().unwrap();
     let npm = |args: &[&str]| {
