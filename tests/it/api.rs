@@ -125,7 +125,7 @@ async fn a_key_makes_a_send_safe_to_repeat() {
     let (status, again) = ask(with(&body, "order-17")).await;
     assert_eq!((status, &again), (StatusCode::ACCEPTED, &sent));
     let (status, other) = ask(with(&json!({ "to": ADA, "text": "twice" }), "order-17")).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(status, StatusCode::CONFLICT);
     assert!(other["detail"].as_str().is_some_and(|detail| detail.contains("used before")), "{other}");
     // A reaction has no time of its own.
     let reaction = json!({ "to": ADA, "reaction": { "emoji": "🎉", "to": { "id": "3EB0AA" } } });

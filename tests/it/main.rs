@@ -21,6 +21,7 @@ mod api_calls;
 mod api_kills;
 #[cfg(feature = "simulator")]
 mod api_media;
+mod api_schema;
 #[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]

@@ -69,8 +69,14 @@ pub fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/bots/{bot}/received/{token}", get(received::file))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), guard));
     Router::new()
-        .route("/openapi.json", get(async || Json(openapi::document())))
-        .route("/docs", get(async || Html(openapi::page())))
+        .route(
+            "/openapi.json",
+            get(async |State(shared): State<Arc<Shared>>| Json(openapi::document(&bot_names(&shared)))),
+        )
+        .route(
+            "/docs",
+            get(async |State(shared): State<Arc<Shared>>| Html(openapi::page(&bot_names(&shared)))),
+        )
         .merge(guarded)
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing here; see /api/v1/docs"))
         .method_not_allowed_fallback(async || {
@@ -88,6 +94,11 @@ pub fn deadline(request: &Request) -> Option<Duration> {
         "messages" => Some(FETCH_DEADLINE + DEADLINE + DEADLINE),
         _ => None,
     }
+}
+
+/// The native bots, which /status names too.
+fn bot_names(shared: &Shared) -> Vec<&str> {
+    shared.targets.keys().map(String::as_str).collect()
 }
 
 /// Only for whoever has the admin token.
@@ -188,7 +199,7 @@ async fn send(
         },
         Ok(Accepted::Differs) => {
             let detail = "this Idempotency-Key was used before, for another message";
-            return problem(StatusCode::UNPROCESSABLE_ENTITY, detail);
+            return problem(StatusCode::CONFLICT, detail);
         }
         Ok(Accepted::Full) => {
             let detail = format!("{MOST_QUEUED} messages wait to be sent already");

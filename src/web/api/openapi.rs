@@ -76,7 +76,8 @@ impl Operation {
         self.of_bot()
             .refuses(
                 "409",
-                "The bot is hosted: its own program sends. Or its link is not as the call needs it.",
+                "The bot is hosted: its own program sends. Or its link is not as the call needs it, or the Idempotency-Key was used \
+                 for another message.",
             )
             .refuses("503", "The database or the dyno that holds the link does not answer; try again.")
     }
@@ -87,13 +88,13 @@ impl Operation {
     }
 }
 
-/// The document (OpenAPI 3.1).
-pub fn document() -> Value {
+/// The document (OpenAPI 3.1) of an app with these native bots.
+pub fn document(bots: &[&str]) -> Value {
     let generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
     let mut schemas = Schemas(generator);
-    let paths = paths(&mut schemas);
+    let paths = paths(&mut schemas, bots);
     let mut schemas: Map<String, Value> = schemas.0.take_definitions(true).into_iter().collect();
     schemas.insert(
         "Problem".to_owned(),
@@ -124,10 +125,10 @@ pub fn document() -> Value {
     })
 }
 
-fn paths(schemas: &mut Schemas) -> Value {
+fn paths(schemas: &mut Schemas, bots: &[&str]) -> Value {
     let bot = json!([{
         "name": "bot", "in": "path", "required": true, "description": "Name of the bot in blacksky.toml.",
-        "schema": { "type": "string", "pattern": "^[a-z][a-z0-9]{0,30}$" },
+        "schema": { "type": "string", "enum": bots },
     }]);
     let id = json!({
         "name": "id", "in": "path", "required": true, "description": "As it was given when it was accepted.",
@@ -243,8 +244,8 @@ fn file() -> Value {
 }
 
 /// The document for people: no script, nothing from elsewhere.
-pub fn page() -> String {
-    let document = document();
+pub fn page(bots: &[&str]) -> String {
+    let document = document(bots);
     let mut text = String::from(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>blacksky API</title><h1>blacksky API</h1>\
@@ -291,7 +292,7 @@ mod tests {
 
     #[test]
     fn every_reference_of_the_document_is_there() {
-        let document = document();
+        let document = document(&["main"]);
         let text = document.to_string();
         let mut count = 0;
         for reference in text.split("\"$ref\":\"#").skip(1) {
@@ -300,6 +301,6 @@ mod tests {
             count += 1;
         }
         assert!(count > 10, "{count}");
-        assert!(page().contains("POST /api/v1/bots/{bot}/messages"));
+        assert!(page(&["main"]).contains("POST /api/v1/bots/{bot}/messages"));
     }
 }

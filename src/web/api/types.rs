@@ -18,18 +18,62 @@ const LONGEST_TEXT: usize = 65_536;
 const LONGEST_CAPTION: usize = 4_096;
 /// Longest name of a document, in characters.
 const LONGEST_NAME: usize = 255;
-/// Longest emoji, in bytes: some are made of many parts.
+/// Longest emoji, in characters: some are made of many parts.
 const LONGEST_EMOJI: usize = 64;
+
+/// A phone number with country code, as people write it.
+const NUMBER: &str = r"^\+?[1-9]([-. ()/]*[0-9]){6,14}$";
+/// The same, or the address of a person.
+const PERSON: &str = r"^\+?[1-9]([-. ()/]*[0-9]){6,14}$|^[0-9-]{3,40}@(s\.whatsapp\.net|lid)$";
+/// The same, or the address of a group.
+const CHAT: &str = r"^\+?[1-9]([-. ()/]*[0-9]){6,14}$|^[0-9-]{3,40}@(s\.whatsapp\.net|lid|g\.us)$";
+/// The id of a message.
+const ID: &str = r"^[A-Za-z0-9._-]{1,128}$";
+/// Not blank, and no control characters but tabs and line breaks.
+const TEXT: &str = concat!(
+    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*",
+    r"[^\s\x00-\x1f\x7f-\x9f]",
+    r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+);
 
 /// A message to be sent: a `text`, `media`, or a `reaction` to another message.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "oneOf" = [
+        {
+            "required": ["text"],
+            "properties": { "text": { "type": "string" }, "media": { "type": "null" }, "reaction": { "type": "null" } },
+        },
+        {
+            "required": ["media"],
+            "properties": { "media": { "type": "object" }, "text": { "type": "null" }, "reaction": { "type": "null" } },
+        },
+        {
+            "required": ["reaction"],
+            "properties": {
+                "reaction": { "type": "object" }, "text": { "type": "null" }, "media": { "type": "null" },
+                "reply_to": { "type": "null" },
+            },
+        },
+    ],
+    // In a group somebody must have written it.
+    "if" = { "properties": { "to": { "pattern": "@g\\.us$" } } },
+    "then" = { "properties": {
+        "reply_to": { "anyOf": [{ "type": "null" }, { "required": ["from"], "properties": { "from": { "type": "string" } } }] },
+        "reaction": { "anyOf": [
+            { "type": "null" },
+            { "required": ["own"], "properties": { "own": { "const": true } } },
+            { "properties": { "to": { "required": ["from"], "properties": { "from": { "type": "string" } } } } },
+        ] },
+    } },
+))]
 pub struct NewMessage {
     /// A phone number with country code ("+4915112345678"), or the address of a chat ("…@g.us").
-    #[schemars(length(min = 3, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = CHAT))]
     pub to: String,
     /// The text.
-    #[schemars(length(min = 1, max = 65_536))]
+    #[schemars(length(min = 1, max = 65_536), regex(pattern = TEXT))]
     pub text: Option<String>,
     /// A file in place of a text.
     #[serde(default, deserialize_with = "object")]
@@ -47,9 +91,10 @@ pub struct NewMessage {
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Its id, as webhooks and this API give it.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(regex(pattern = ID))]
     pub id: String,
     /// Who wrote it: number or address. Not set: the other side of the chat.
+    #[schemars(length(max = 64), regex(pattern = PERSON))]
     pub from: Option<String>,
     /// Its text, for the quote.
     #[schemars(length(max = 4_096))]
@@ -59,11 +104,15 @@ pub struct Reference {
 /// A file: uploaded before (`id`), or fetched now (`url`).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["id"], "properties": { "id": { "type": "string" }, "url": { "type": "null" } } },
+    { "required": ["url"], "properties": { "url": { "type": "string" }, "id": { "type": "null" } } },
+]))]
 pub struct NewMedia {
     /// How it is shown. What is in the file must fit.
     pub kind: Kind,
     /// As the upload gave it.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9]{1,64}$"))]
     pub id: Option<String>,
     /// An https address on the public internet. It is fetched before the answer, within 20 s, without redirects.
     #[schemars(length(min = 9, max = 2_048))]
@@ -98,7 +147,7 @@ pub struct Uploaded {
 #[serde(deny_unknown_fields)]
 pub struct Reaction {
     /// One emoji; empty takes an earlier reaction back.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), regex(pattern = r"^\S*$"))]
     pub emoji: String,
     /// The message it is for.
     #[serde(deserialize_with = "only_object")]
@@ -138,7 +187,7 @@ pub enum SendState {
 #[serde(deny_unknown_fields)]
 pub struct NewTyping {
     /// A phone number with country code, or the address of a chat.
-    #[schemars(length(min = 3, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = CHAT))]
     pub to: String,
     pub state: Typing,
 }
@@ -146,14 +195,19 @@ pub struct NewTyping {
 /// Messages that were read.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "if" = { "properties": { "chat": { "pattern": "@g\\.us$" } } },
+    "then" = { "required": ["from"], "properties": { "from": { "type": "string" } } },
+))]
 pub struct NewRead {
     /// The chat: number or address.
-    #[schemars(length(min = 3, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = CHAT))]
     pub chat: String,
     /// Who wrote them; needed in a group.
+    #[schemars(length(max = 64), regex(pattern = PERSON))]
     pub from: Option<String>,
     /// Their ids.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), inner(regex(pattern = ID)))]
     pub ids: Vec<String>,
 }
 
@@ -162,7 +216,7 @@ pub struct NewRead {
 #[serde(deny_unknown_fields)]
 pub struct ContactQuery {
     /// Phone numbers with country code.
-    #[schemars(length(min = 1, max = 50))]
+    #[schemars(length(min = 1, max = 50), inner(length(max = 64), regex(pattern = PERSON)))]
     pub numbers: Vec<String>,
 }
 
@@ -171,7 +225,7 @@ pub struct ContactQuery {
 #[serde(deny_unknown_fields)]
 pub struct PairingCodeQuery {
     /// With country code.
-    #[schemars(length(min = 3, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = NUMBER))]
     pub phone: String,
 }
 
@@ -271,7 +325,7 @@ impl NewRead {
         for id in &self.ids {
             message_id(id)?;
         }
-        let sender = self.from.map(|from| address(&from, "from")).transpose()?;
+        let sender = self.from.map(|from| person(&from, "from")).transpose()?;
         match sender {
             None if chat.ends_with("@g.us") => {
                 Err("in a group, from must say who wrote the messages".to_owned())
@@ -289,22 +343,18 @@ impl ContactQuery {
         if !(1..=50).contains(&self.numbers.len()) {
             return Err("numbers must have 1 to 50 numbers".to_owned());
         }
-        let addresses = self.numbers.iter().map(|number| match address(number, "each of numbers")? {
-            group if group.ends_with("@g.us") => {
-                Err("each of numbers must be a person's, not a group's".to_owned())
-            }
-            person => Ok(person),
-        });
+        let addresses = self.numbers.iter().map(|number| person(number, "each of numbers"));
         Ok(Call::Contacts { addresses: addresses.collect::<Result<_, _>>()? })
     }
 }
 
 impl PairingCodeQuery {
     pub fn call(self) -> Result<Call, String> {
-        let address = address(&self.phone, "phone")?;
-        match address.strip_suffix("@s.whatsapp.net").filter(|phone| phone.len() >= 7) {
-            Some(phone) => Ok(Call::PairingCode { phone: phone.to_owned() }),
-            None => Err("phone must be a phone number with country code".to_owned()),
+        match digits(&self.phone) {
+            Some(phone) => Ok(Call::PairingCode { phone }),
+            None => {
+                Err("phone must be a phone number with country code, such as \"+4915112345678\"".to_owned())
+            }
         }
     }
 }
@@ -389,7 +439,7 @@ impl NewMessage {
                 );
             }
             (None, None, Some(Reaction { emoji, to: of, own })) => {
-                if emoji.len() > LONGEST_EMOJI || emoji.chars().any(char::is_whitespace) {
+                if emoji.chars().count() > LONGEST_EMOJI || emoji.chars().any(char::is_whitespace) {
                     return Err("reaction.emoji must be one emoji, or empty".to_owned());
                 }
                 What::Reaction { emoji, of: of.quoted(&to, own)? }
@@ -453,9 +503,9 @@ impl Reference {
         if text.chars().count() > 4096 {
             return Err("the text of the quote must have at most 4096 characters".to_owned());
         }
-        let from = match self.from {
+        let from = match self.from.map(|from| person(&from, "from")).transpose()? {
             _ if own => None,
-            Some(from) => Some(address(&from, "from")?),
+            Some(from) => Some(from),
             None if chat.ends_with("@g.us") => {
                 return Err("in a group, from must say who wrote the other message".to_owned());
             }
@@ -486,7 +536,6 @@ fn message_id(id: &str) -> Result<(), String> {
 
 /// The address of a number, or the address itself.
 fn address(text: &str, key: &str) -> Result<String, String> {
-    let text = text.trim();
     let wrong = || {
         Err(format!(
             "{key} must be a phone number with country code, such as \"+4915112345678\", or the address of a chat, such \
@@ -498,9 +547,26 @@ fn address(text: &str, key: &str) -> Result<String, String> {
         let plain = user.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         return if known && plain && (3..=40).contains(&user.len()) { Ok(text.to_owned()) } else { wrong() };
     }
-    let digits: String = text.trim_start_matches('+').chars().filter(|c| !" -()./".contains(*c)).collect();
-    let good = (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if good && !digits.starts_with('0') { Ok(format!("{digits}@s.whatsapp.net")) } else { wrong() }
+    digits(text).map_or_else(wrong, |digits| Ok(format!("{digits}@s.whatsapp.net")))
+}
+
+/// The same of a person.
+fn person(text: &str, key: &str) -> Result<String, String> {
+    match address(text, key)? {
+        group if group.ends_with("@g.us") => Err(format!("{key} must be a person's, not a group's")),
+        person => Ok(person),
+    }
+}
+
+/// The digits of a phone number, as [`NUMBER`] has it.
+fn digits(text: &str) -> Option<String> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let known = |c: char| c.is_ascii_digit() || "-. ()/".contains(c);
+    let ends_well =
+        text.starts_with(|c: char| ('1'..='9').contains(&c)) && text.ends_with(|c: char| c.is_ascii_digit());
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let good = ends_well && text.chars().all(known) && text.len() <= 64 && (7..=15).contains(&digits.len());
+    good.then_some(digits)
 }
 
 #[cfg(test)]
