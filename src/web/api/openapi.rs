@@ -240,7 +240,7 @@ fn paths(schemas: &mut Schemas, bots: &[&str]) -> Value {
 
 /// A body that is a file.
 fn file() -> Value {
-    json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
+    json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary", "minLength": 1 } } })
 }
 
 /// The document for people: no script, nothing from elsewhere.
