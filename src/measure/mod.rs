@@ -98,9 +98,50 @@ pub fn start() {
     LazyLock::force(&MEASURES);
 }
 
+/// Counters of a bot that there will be: they begin at 0, since a rate does not see the first event of one that was
+/// not there before.
+pub fn expect_bot(bot: &str, native: bool, webhook: bool) {
+    let all = &*MEASURES;
+    let each = |series: &Series<2, Counter>, outcomes: &[&str]| {
+        for outcome in outcomes {
+            series.of([bot, outcome]);
+        }
+    };
+    each(&all.backups, &["taken", "unchanged", "failed"]);
+    if native {
+        each(&all.dials, &["opened", "paired", "failed"]);
+        all.undecryptable.of([bot]);
+    }
+    if webhook {
+        each(&all.posts, &["taken", "failed"]);
+    }
+}
+
+/// The same for a job.
+pub fn expect_job(job: &str) {
+    for outcome in ["ok", "failed", "skipped", "interrupted"] {
+        MEASURES.job_runs.of([job, outcome]);
+    }
+    MEASURES.job.of([job]);
+}
+
+/// The same for what is of the whole process.
+fn expect(all: &Measures) {
+    for (series, words) in [
+        (&all.lease_losses, &["taken_over", "expired"][..]),
+        (&all.lease_renewals, &["ok", "failed"]),
+        (&all.database_errors, &["refused", "no_answer", "other"]),
+    ] {
+        for word in words {
+            series.of([word]);
+        }
+    }
+}
+
 /// Puts everything into a registry.
 pub fn register(registry: &mut Registry) {
     let all = &*MEASURES;
+    expect(all);
     registry.register(
         "blacksky_link_dials",
         "Dials of native bots by how they ended: opened, paired, failed",

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use blacksky::sim::{Action, Fault, When};
 use serde_json::Value;
 
 use crate::support::blacksky::{Blacksky, Process};
@@ -67,12 +68,20 @@ async fn what_happens_to_a_bot_is_counted_and_the_strict_parser_takes_it() {
     // Everything is there before the link is.
     let before = scrape(&process).await;
     assert_eq!(before.sum("blacksky_link_open", &[("bot", "main")]), 0.0);
+    assert!(
+        before.text.contains("blacksky_job_runs_total{job=\"look\",outcome=\"ok\"} 0"),
+        "{}",
+        before.text
+    );
     assert_eq!(before.sum("blacksky_link_state", &[("state", "pairing")]), 1.0);
     sim.handle().scan(&qr.expect("just seen"), PHONE).expect("scanned");
     process.until("open", PATIENCE).await;
 
     sim.handle().send_text(ADA, PHONE, "!ping").expect("sent");
     sim.handle().wait_for_text(ADA, "pong", PATIENCE).await.expect("answered");
+    // One that cannot be read, and can when it comes again.
+    sim.handle().inject(Fault::new(Action::Garble, When::Message));
+    sim.handle().send_text(ADA, PHONE, "!ping again").expect("sent");
     let run = client().post(process.url("/jobs/look/run")).bearer_auth(TOKEN).send().await.expect("answers");
     assert_eq!(run.status(), 202);
     let bot = [("bot", "main")];
@@ -80,7 +89,7 @@ async fn what_happens_to_a_bot_is_counted_and_the_strict_parser_takes_it() {
         scrape.sum("blacksky_heartbeat_round_trip_seconds_count", &[]) >= 1.0
             && scrape.sum("blacksky_lease_renewals_total", &[("outcome", "ok")]) >= 2.0
             && scrape.sum("blacksky_job_runs_total", &[("job", "look"), ("outcome", "ok")]) == 1.0
-            && scrape.sum("blacksky_webhook_delivered_total", &bot) == 1.0
+            && scrape.sum("blacksky_webhook_delivered_total", &bot) == 2.0
     })
     .await;
     for (sample, labels, wanted) in [
@@ -91,10 +100,11 @@ async fn what_happens_to_a_bot_is_counted_and_the_strict_parser_takes_it() {
         ("blacksky_link_dials_total", &[("outcome", "paired")], 1.0),
         ("blacksky_link_dials_total", &[("outcome", "opened")], 1.0),
         ("blacksky_link_dial_duration_seconds_count", &[], 1.0),
-        ("blacksky_messages_received_total", &bot, 1.0),
-        ("blacksky_messages_sent_total", &bot, 1.0),
-        ("blacksky_webhook_posts_total", &[("outcome", "taken")], 1.0),
-        ("blacksky_webhook_post_duration_seconds_count", &[], 1.0),
+        ("blacksky_messages_received_total", &bot, 2.0),
+        ("blacksky_messages_undecryptable_total", &bot, 1.0),
+        ("wa_retry_receipt_total", &[], 1.0),
+        ("blacksky_webhook_posts_total", &[("outcome", "taken")], 2.0),
+        ("blacksky_webhook_post_duration_seconds_count", &[], 2.0),
         ("blacksky_job_duration_seconds_count", &[("job", "look")], 1.0),
         ("blacksky_lease_wins_total", &bot, 1.0),
         ("blacksky_database_up", &[], 1.0),
@@ -110,6 +120,7 @@ async fn what_happens_to_a_bot_is_counted_and_the_strict_parser_takes_it() {
         ("blacksky_database_statement_duration_seconds_count", 10.0),
         ("process_resident_memory_bytes", 1e6),
         ("blacksky_uptime_seconds", 0.1),
+        ("blacksky_messages_sent_total", 1.0),
         ("wa_recv_total", 1.0),
         ("wa_iq_total", 1.0),
         ("wa_send_total", 1.0),
@@ -118,7 +129,7 @@ async fn what_happens_to_a_bot_is_counted_and_the_strict_parser_takes_it() {
     }
     assert_eq!(seen.sum("blacksky_database_connections", &[("pool", "lease"), ("state", "most")]), 1.0);
 
-    sim.handle().strike(blacksky::sim::Action::Drop);
+    sim.handle().strike(Action::Drop);
     let after = until(&process, "the end of the link and the reconnect", |scrape| {
         scrape.sum("blacksky_link_reconnects_total", &bot) == 1.0
     })

@@ -31,6 +31,9 @@ const WARNINGS: [WarningKind; 3] = [WarningKind::Deaf, WarningKind::ReconnectLoo
 const CODES: [&str; 12] =
     ["1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1011", "1012", "1013"];
 
+/// Reasons that are there from the beginning, at 0.
+const COMMON: [&str; 3] = ["silence", "eof", "dial_failed"];
+
 /// A sample for each bot that has a value.
 fn each<'s, V>(
     snapshot: &'s Snapshot,
@@ -261,7 +264,7 @@ fn hosted(to: &mut Writer<'_>, snapshot: &Snapshot) -> fmt::Result {
 /// The reasons, those with a code of a server's own choice taken together: a server must not be able to make as many
 /// series as there are numbers.
 fn bounded(disconnects: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let mut all: BTreeMap<String, u64> = BTreeMap::new();
+    let mut all: BTreeMap<String, u64> = COMMON.map(|reason| (reason.to_owned(), 0)).into();
     for (reason, times) in disconnects {
         let word = match reason.rsplit_once('_') {
             Some((kind, code)) if code.bytes().all(|byte| byte.is_ascii_digit()) && !known(code) => {

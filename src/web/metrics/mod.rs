@@ -49,6 +49,10 @@ pub async fn metrics(State(shared): State<Arc<Shared>>, request: Request) -> Res
 pub fn exposition(snapshot: Snapshot, now: DateTime<Utc>) -> Result<String, fmt::Error> {
     let labels = snapshot.dyno.iter().map(|dyno| ("dyno".into(), dyno.clone().into()));
     let mut registry = Registry::with_labels(labels);
+    for (name, bot) in &snapshot.bots {
+        measure::expect_bot(name, bot.hosted.is_none(), bot.webhook.is_some());
+    }
+    snapshot.jobs.keys().for_each(|name| measure::expect_job(name));
     measure::register(&mut registry);
     registry.register_collector(Box::new(OfSnapshot { snapshot, now }));
     let mut exposition = String::new();
