@@ -1,8 +1,14 @@
 //! axe-core on the real page in a real browser: what a screen reader, a keyboard or weak eyes would stumble over.
 
+use std::sync::Arc;
+
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
-use blacksky::runtime::status::DatabaseStatus;
+use blacksky::runtime::status::{
+    AntiIdleStatus, BotHistory, DatabaseSize, DatabaseStatus, Hour, Interruption, JobRunStatus, JobStatus,
+    Memory, Month, NOT_KEPT, Piece, Ping, TargetStatus, WarningKind, WebhookProblem, WebhookStatus,
+};
+use blacksky::store::JobOutcome;
 use blacksky::web::{self, Paths};
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -36,6 +42,89 @@ async fn violations(browser: &Browser, axe: &str) -> (Vec<String>, u64) {
     (violations, found["passed"].as_u64().expect("a number"))
 }
 
+/// Everything that a page can tell.
+fn eventful(site: &TestSite) {
+    open(site);
+    let now = clock::now();
+    let at = |minutes: i64| now - TimeDelta::minutes(minutes);
+    let piece = |from, until, state: &str| Piece { from: at(from), until: at(until), state: state.into() };
+    let ended = |ago, reason: &str| Interruption {
+        at: at(ago),
+        until: Some(at(ago - 4)),
+        seconds: 240,
+        reason: reason.into(),
+        text: "WhatsApp was silent for 35 s.".into(),
+        tries: 2,
+    };
+    let hour = |n: i64| Hour { hour: at(60 * n), received: 100 * n.unsigned_abs(), sent: 3 };
+    let history = BotHistory {
+        at: now,
+        since: Some(at(1300)),
+        open_percent: Some(98.7),
+        pieces: vec![
+            piece(1300, 700, "open"),
+            piece(700, 690, "backing_off"),
+            piece(690, 300, "open"),
+            piece(300, 290, "parked"),
+            piece(290, 280, NOT_KEPT),
+            piece(280, 0, "open"),
+        ],
+        interruptions: vec![ended(300, "silence"), ended(700, "eof")],
+        interrupted: 9,
+        hours: (0..24).rev().map(hour).collect(),
+        month: Month {
+            since: Some(at(20 * 1440)),
+            open_percent: Some(99.2),
+            reasons: [("silence".to_owned(), 4)].into(),
+        },
+    };
+    let run = |outcome| JobRunStatus {
+        due_at: at(10),
+        asked: false,
+        started_at: at(10),
+        ended_at: Some(at(9)),
+        outcome: Some(outcome),
+        detail: Some("status 500".into()),
+        output: "a line\nanother line".into(),
+    };
+    let job = JobStatus {
+        action: "ping",
+        cron: "*/10 * * * *".into(),
+        timezone: "Europe/Berlin",
+        enabled: true,
+        next_at: Some(now + TimeDelta::minutes(1)),
+        running: 1,
+        runs: vec![run(JobOutcome::Failed), run(JobOutcome::Ok)],
+    };
+    let ping = |problem: Option<&str>| Ping { at: at(1), status: None, problem: problem.map(str::to_owned) };
+    site.board.bot("main", |bot| {
+        bot.holder = None;
+        bot.hosted = None;
+        bot.raise(WarningKind::Deaf, now, "12 of 20 messages could not be decrypted.");
+        bot.webhook = Some(WebhookStatus {
+            waiting: 12,
+            dead: 3,
+            problem: Some(WebhookProblem { at: at(2), text: "It answers 500.".into() }),
+            ..WebhookStatus::default()
+        });
+        bot.backup.problem = Some("it was not done within 90 s".into());
+    });
+    site.board.update(|snapshot| {
+        let warning = Some("sessions are stored in PostgreSQL unsealed".to_owned());
+        snapshot.database = DatabaseStatus::Ok { kind: "postgresql", warning };
+        snapshot.stopping = false;
+        snapshot.history.insert("main".into(), Arc::new(history.clone()));
+        let (limit_bytes, plan) = (Some(1 << 30), Some("essential-0".to_owned()));
+        snapshot.database_size = Some(DatabaseSize { bytes: 1_000_000_000, limit_bytes, plan, tight: true });
+        snapshot.memory =
+            Some(Memory { used_bytes: 480 << 20, programs_bytes: 0, quota_bytes: 512 << 20, tight: true });
+        snapshot.jobs = [("morning".to_owned(), job.clone())].into();
+        let mut target = TargetStatus { target: "self".into(), ..TargetStatus::default() };
+        target.count(ping(Some("no answer within 30 s")));
+        snapshot.anti_idle = Some(AntiIdleStatus { targets: vec![target] });
+    });
+}
+
 fn axe() -> String {
     node::install();
     let file = node::folder().join("node_modules/axe-core/axe.min.js");
@@ -48,7 +137,7 @@ async fn nobody_is_shut_out_of_the_page() {
     let (site, closed) = (TestSite::start(None).await, TestSite::start(Some("correct horse")).await);
     let browser = Browser::start().await;
     type Scene = fn(&TestSite);
-    let scenes: [(&str, Scene); 9] = [
+    let scenes: [(&str, Scene); 10] = [
         ("pairing", |site| show_qr(site, 1)),
         ("open", open),
         ("backing off", |site| back_off(site, TimeDelta::seconds(300))),
@@ -66,6 +155,7 @@ async fn nobody_is_shut_out_of_the_page() {
                 snapshot.stopping = true;
             });
         }),
+        ("after an eventful day", eventful),
         ("standing by", |site| {
             open(site);
             stand_by(site, false);

@@ -117,7 +117,9 @@ where
         for span in context.event_scope(event).into_iter().flatten() {
             let extensions = span.extensions();
             for (name, value) in extensions.get::<Fields>().into_iter().flat_map(|span| &span.others) {
-                if !all.iter().any(|(known, _)| known == name) {
+                // The name of a bot says more than that of the task around it.
+                let covered = |known: &str| known == *name || (known == "bot" && *name == "task");
+                if !all.iter().any(|(known, _)| covered(known)) {
                     all.push(((*name).into(), value.clone()));
                 }
             }

@@ -54,13 +54,24 @@ pub fn write(to: &mut Writer<'_>, snapshot: &Snapshot, now: DateTime<Utc>) -> fm
     let quota = snapshot.memory.map(|memory| count(memory.quota_bytes));
     to.gauge(
         ("blacksky_memory_quota", Some(Unit::Bytes)),
-        "What the dyno may use before Heroku reports R14; only on a dyno.",
+        "What the dyno may use before Heroku reports R14; elsewhere what the container or the machine has.",
         single(quota),
     )?;
 
     let database = &snapshot.database;
     let up = matches!(database, DatabaseStatus::Ok { .. });
     to.gauge(("blacksky_database_up", None), "1 while the database answers.", single(Some(flag(up))))?;
+    let size = snapshot.database_size.as_ref();
+    to.gauge(
+        ("blacksky_database_size", Some(Unit::Bytes)),
+        "What the database takes.",
+        single(size.map(|size| count(size.bytes))),
+    )?;
+    to.gauge(
+        ("blacksky_database_limit", Some(Unit::Bytes)),
+        "What its plan holds, where that is known.",
+        single(size.and_then(|size| size.limit_bytes).map(count)),
+    )?;
     let left = snapshot.sealing.as_ref().map(|sealing| count(sealing.left));
     to.gauge(
         ("blacksky_sealing_left", None),

@@ -398,6 +398,12 @@ fn process() -> Vec<Panel> {
                 "{{route}}",
             )],
         ),
+        graph(
+            "bytes",
+            "Database",
+            "What it takes, and what its plan holds.",
+            &[("max(blacksky_database_size_bytes)", "size"), ("max(blacksky_database_limit_bytes)", "plan")],
+        ),
         quantiles(
             "Database statements",
             "The wait for a connection included.",
