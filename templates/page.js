@@ -111,14 +111,32 @@
     fading = setTimeout(() => { toast.hidden = true; }, 6000);
   };
 
+  // Resolves to whether a person means it.
+  const dialog = document.getElementById("confirm");
+  const ask = (question) => new Promise((resolve) => {
+    document.getElementById("confirm-text").textContent = question;
+    dialog.returnValue = "no";
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.showModal();
+  });
+
   live.addEventListener("submit", async (event) => {
     const form = event.target;
     if (!form.matches("[data-action]")) return;
     event.preventDefault();
-    const button = form.querySelector("button");
+    const { action } = form, part = form.closest("[data-part]").id;
+    let button = form.querySelector("button");
+    if (form.dataset.confirm) {
+      const meant = await ask(form.dataset.confirm);
+      // The part may have been swapped meanwhile.
+      const forms = [...document.getElementById(part)?.querySelectorAll("form") ?? []];
+      button = forms.find((one) => one.action === action)?.querySelector("button") ?? button;
+      button.focus();
+      if (!meant) return;
+    }
     button.disabled = true;
     try {
-      const answer = await fetch(form.action, { method: "POST", headers: { Accept: "text/plain" } });
+      const answer = await fetch(action, { method: "POST", headers: { Accept: "text/plain" } });
       // A request for another dyno is answered line by line; the last one counts.
       const reader = answer.body.getReader(), decoder = new TextDecoder();
       let text = "";

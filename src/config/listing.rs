@@ -61,6 +61,7 @@ impl Config {
             job.list(&format!("jobs.{name}"), &mut listing);
         }
         self.alerts.list(&mut listing);
+        self.retention.list(&mut listing);
         self.log.list(&mut listing);
         listing
     }

@@ -27,6 +27,7 @@ pub mod problem;
 mod reader;
 pub mod reference;
 mod reply_media;
+mod retention;
 pub mod schema;
 pub mod source;
 pub(crate) mod suggest;
@@ -57,6 +58,7 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use plans::DatabasePlan;
 pub use problem::{Place, Problem, Problems};
 pub use reply_media::MediaReply;
+pub use retention::{Keeps, Retention};
 pub use source::Source;
 pub use values::{Period, Secret, Size};
 pub use web::Web;
@@ -83,6 +85,7 @@ pub struct Config {
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
     pub alerts: Alerts,
+    pub retention: Retention,
     pub log: Log,
     /// What the platform says about this process; not in the file.
     pub platform: Platform,
@@ -132,11 +135,12 @@ pub(crate) struct File {
     /// The jobs by name: 1 to 31 small letters and digits, beginning with a letter.
     jobs: BTreeMap<BotName, jobs::JobLayer>,
     alerts: alerts::AlertsLayer,
+    retention: retention::RetentionLayer,
     log: log::LogLayer,
 }
 
 /// The sections in the order of the reference.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "app",
     "heroku",
     "database",
@@ -149,6 +153,7 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "anti_idle",
     "jobs",
     "alerts",
+    "retention",
     "log",
 ];
 
@@ -208,6 +213,7 @@ fn resolve(document: &Document, env: &dyn Environment, folder: &Path) -> Result<
     let anti_idle = anti_idle::AntiIdleLayer::read(reader.section(root, "anti_idle"));
     let jobs = jobs::read(reader.section(root, "jobs"));
     let alerts = alerts::AlertsLayer::read(reader.section(root, "alerts"));
+    let retention = retention::RetentionLayer::read(reader.section(root, "retention"));
     let log = log::LogLayer::read(reader.section(root, "log"));
     reader.unknown_variables();
 
@@ -227,6 +233,7 @@ fn resolve(document: &Document, env: &dyn Environment, folder: &Path) -> Result<
         anti_idle: anti_idle.resolve(),
         jobs,
         alerts: alerts.resolve(),
+        retention: retention.resolve(),
         log: log.resolve(),
         platform,
         folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),

@@ -67,6 +67,11 @@ impl Backups {
         Held { backups: self.clone(), bot: bot.to_owned(), epoch: lease.epoch }
     }
 
+    /// The leases that this process holds, by bot.
+    pub fn leases(&self) -> Vec<(String, Lease)> {
+        self.held().iter().map(|(bot, lease)| (bot.clone(), lease.clone())).collect()
+    }
+
     /// Takes backups until `stop`. The first look is at what is there already, for the page.
     pub async fn run(self, stop: CancellationToken) {
         let interval = self.0.config.interval.get();
@@ -76,9 +81,7 @@ impl Backups {
             self.show_newest().await;
             loop {
                 ticks.tick().await;
-                let held: Vec<(String, Lease)> =
-                    self.held().iter().map(|(bot, lease)| (bot.clone(), lease.clone())).collect();
-                for (bot, lease) in held {
+                for (bot, lease) in self.leases() {
                     self.take(&bot, &lease.session, Some(&lease), DEADLINE).await;
                 }
             }

@@ -33,6 +33,7 @@ pub mod memory;
 mod publish;
 pub use publish::ask_holder;
 mod reseal;
+mod retention;
 pub mod signal;
 mod sizes;
 pub mod status;
@@ -286,6 +287,14 @@ async fn keep_bots(
     let sessions = config.bots.iter().map(|(name, bot)| (name.clone(), bot.session.clone())).collect();
     let backups = Backups::new(store.clone(), config.backup, board.clone(), sessions);
     bots.spawn("backups", backups.clone().run(stop.clone()));
+    let retention = retention::Retention {
+        store: store.clone(),
+        config: config.retention,
+        backups: backups.clone(),
+        board: board.clone(),
+        app: app(&config),
+    };
+    bots.spawn("retention", retention::keep(retention, stop.clone()));
     for (name, requests) in requests {
         let (Some(bot), Some(handle)) = (config.bots.get(&name), own.get(&name)) else { continue };
         let task = name.clone();

@@ -272,15 +272,35 @@ pub(super) trait Histories {
     async fn prune_history(&self, session: &str, kept: KeptRows, batch: u32) -> Result<u64, StoreError>;
 }
 
-/// How long handled messages stay, so that a redelivered one is known.
-pub(super) const HANDLED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Most handled messages one pruning removes.
-pub(super) const PRUNE_BATCH: i64 = 500;
+/// Removing what was kept long enough.
+#[async_trait]
+pub(super) trait Retention {
+    async fn prune_inbox(&self, bond: &Bond, kept: KeptRows, batch: u32) -> Result<u64, StoreError>;
+    async fn prune_outbox(&self, session: &str, kept: KeptRows, batch: u32) -> Result<u64, StoreError>;
+    async fn prune_jobs(
+        &self,
+        app: &str,
+        runs: KeptRows,
+        output: KeptRows,
+        batch: u32,
+    ) -> Result<u64, StoreError>;
+}
 
 /// A database. Every write returns only once it is durable.
 #[async_trait]
 pub(super) trait Engine:
-    Backups + Copying + Deliveries + Files + Histories + Jobs + Outbox + Publishing + Debug + Send + Sync
+    Backups
+    + Copying
+    + Deliveries
+    + Files
+    + Histories
+    + Jobs
+    + Outbox
+    + Publishing
+    + Retention
+    + Debug
+    + Send
+    + Sync
 {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
@@ -336,7 +356,7 @@ pub(super) trait Engine:
         owed: Option<(&[Vec<u8>], i64)>,
     ) -> Result<u64, StoreError>;
     async fn unhandled(&self, generation: i64, limit: u32) -> Result<Vec<InboxRow>, StoreError>;
-    /// Marks a message handled and removes some that were handled long ago.
+    /// Marks a message handled.
     async fn mark_handled(
         &self,
         bond: &Bond,

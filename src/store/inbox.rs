@@ -80,7 +80,7 @@ impl SessionStore {
         rows.into_iter().map(|row| self.message(row)).collect()
     }
 
-    /// Marks a message handled. Handled messages go after 7 days.
+    /// Marks a message handled.
     pub async fn mark_handled(&self, chat: &str, sender: &str, id: &str) -> Result<(), StoreError> {
         self.sound()?;
         let (chat, sender, id) = (chat.as_bytes(), sender.as_bytes(), id.as_bytes());

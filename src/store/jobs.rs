@@ -5,8 +5,6 @@ use serde::Serialize;
 
 use super::{Owner, Store, StoreError};
 
-/// Runs of one job by the clock that are kept, and as many that somebody asked for.
-pub(super) const KEPT: i64 = 50;
 /// The outcome of a row that is no run: since when the clock knows the job.
 pub(super) const KNOWN: &str = "known";
 
@@ -74,7 +72,7 @@ impl JobOutcome {
 }
 
 impl Store {
-    /// Writes down that `owner` begins a run; `false` when somebody has begun it before. Old runs of the job go.
+    /// Writes down that `owner` begins a run; `false` when somebody has begun it before.
     pub async fn start_job(
         &self,
         key: &JobKey,

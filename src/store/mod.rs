@@ -37,6 +37,7 @@ mod outbox;
 mod postgres;
 mod published;
 mod reseal;
+mod retention;
 mod seal;
 mod sealed;
 mod sealed_places;

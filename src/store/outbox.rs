@@ -16,10 +16,6 @@ use super::{Notice, Store, StoreError};
 pub(super) const OUTBOX: i16 = -3;
 /// Messages of one session that may wait.
 pub const MOST_QUEUED: i64 = 10_000;
-/// How long messages stay after they were sent or given up.
-pub(super) const KEPT_DAYS: i64 = 7;
-/// Most old messages one pruning removes.
-pub(super) const PRUNE_BATCH: i64 = 100;
 
 /// A message to be put into the outbox.
 #[derive(Clone, Copy)]
@@ -170,7 +166,7 @@ impl Store {
         rows.into_iter().map(open).collect()
     }
 
-    /// Writes down that WhatsApp has a message, or why it was given up; what it said is forgotten. Old ones go.
+    /// Writes down that WhatsApp has a message, or why it was given up; what it said is forgotten.
     pub async fn end_outgoing(
         &self,
         session: &str,

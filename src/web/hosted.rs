@@ -39,6 +39,8 @@ pub struct HostedCard<'a> {
     pub lines: Option<String>,
     /// They tell what is wrong.
     pub lines_matter: bool,
+    /// Its program runs.
+    pub runs: bool,
     /// What the button for it says, for admins.
     pub restart: Option<&'static str>,
 }
@@ -90,6 +92,7 @@ impl<'a> HostedCard<'a> {
             notes: notes(status),
             lines: (admin && here && !status.last_lines.is_empty()).then(|| status.last_lines.join("\n")),
             lines_matter: stuck || child.state == ChildState::Waiting,
+            runs: child.state == ChildState::Running,
             restart: match child.state {
                 _ if !admin => None,
                 ChildState::Running => Some("Restart the bot"),

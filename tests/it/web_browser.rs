@@ -5,7 +5,8 @@ use blacksky::link::LinkState;
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
 use blacksky::runtime::status::{
-    ChildState, DatabaseStatus, Disconnect, Holder, HostedStatus, Qr, RelayWay, WarningKind,
+    BotHistory, ChildState, DatabaseSize, DatabaseStatus, Disconnect, Holder, HostedStatus, Hour,
+    Interruption, Memory, Month, Piece, Qr, RelayWay, WarningKind,
 };
 use blacksky::web::{self, Paths};
 use chrono::TimeDelta;
@@ -33,7 +34,73 @@ pub fn show_qr(site: &TestSite, round: u32) {
     });
 }
 
+/// A day with interruptions and messages, in a dyno with a plan.
+fn past(site: &TestSite) {
+    let now = clock::now();
+    let ago = |minutes| now - TimeDelta::minutes(minutes);
+    let piece = |from, until, state: &str| Piece { from: ago(from), until: ago(until), state: state.into() };
+    let interruption = |at, seconds: i64, reason: &str, text: &str, tries| Interruption {
+        at: ago(at),
+        until: Some(ago(at) + TimeDelta::seconds(seconds)),
+        seconds: seconds.unsigned_abs(),
+        reason: reason.into(),
+        text: text.into(),
+        tries,
+    };
+    let hour = |n: i64| Hour {
+        hour: ago(60 * (23 - n)),
+        received: [4, 9, 0, 31, 77, 120, 64, 12][n as usize % 8],
+        sent: [3, 8, 0, 30, 70, 118, 60, 40][n as usize % 8],
+    };
+    let silent = "WhatsApp was silent for 35 s, so the connection was taken for dead.";
+    let nobody = "No process kept the link: it was stopped, asleep, killed, or without its database.";
+    let history = BotHistory {
+        at: now,
+        since: Some(ago(1440)),
+        open_percent: Some(96.73),
+        pieces: vec![
+            piece(1440, 1100, "open"),
+            piece(1100, 1062, "not_kept"),
+            piece(1062, 600, "open"),
+            piece(600, 592, "backing_off"),
+            piece(592, 300, "open"),
+            piece(300, 298, "parked"),
+            piece(298, 0, "open"),
+        ],
+        interruptions: vec![
+            interruption(300, 120, "replaced", "Another client took over the session.", 0),
+            interruption(600, 480, "silence", silent, 6),
+            interruption(1100, 2280, "not_kept", nobody, 0),
+        ],
+        interrupted: 3,
+        hours: (0..24).map(hour).collect(),
+        month: Month {
+            since: Some(ago(26 * 1440)),
+            open_percent: Some(99.41),
+            reasons: [("silence".to_owned(), 11), ("replaced".to_owned(), 2), ("http_503".to_owned(), 7)]
+                .into(),
+        },
+    };
+    site.board.update(|snapshot| {
+        let history = std::sync::Arc::new(history);
+        snapshot.history = snapshot.bots.keys().map(|name| (name.clone(), history.clone())).collect();
+        snapshot.memory = Some(Memory {
+            used_bytes: 24 << 20,
+            programs_bytes: 14 << 20,
+            quota_bytes: 512 << 20,
+            tight: false,
+        });
+        snapshot.database_size = Some(DatabaseSize {
+            bytes: 86 << 20,
+            limit_bytes: Some(1 << 30),
+            plan: Some("essential-0".into()),
+            tight: false,
+        });
+    });
+}
+
 pub fn open(site: &TestSite) {
+    past(site);
     site.board.bot("main", |bot| {
         bot.state = LinkState::Open;
         bot.since = clock::now() - TimeDelta::minutes(134);
@@ -250,8 +317,18 @@ async fn a_hosted_bot_is_followed_and_restarted_from_a_page_below_a_base() {
     assert!(browser.client.current_url().await.expect("an address").path() == "/blacksky/");
     assert!(browser.text(".facts").await.expect("facts").contains("127.0.0.1:45123"));
     browser.run("window.mark = 'same page'").await;
+    // A program that runs is not restarted by a slip of the finger.
     browser.click("[data-key=restart]").await;
+    let question = browser.text("#confirm-text").await.expect("a question");
+    assert!(question.starts_with("Restart main?"), "{question}");
+    browser.click("#confirm [value=no]").await;
+    let back =
+        "return !document.querySelector('#confirm').open && document.activeElement.dataset.key === 'restart'";
+    browser.until("the dialog is gone, and the button has the focus again", back).await;
+    browser.click("[data-key=restart]").await;
+    browser.click("#confirm [value=yes]").await;
     assert_eq!(site.asked.recv().await, Some(Request::RestartBot));
+    assert!(site.asked.try_recv().is_err(), "asked once");
 
     host(&site, |hosted| {
         hosted.child.state = ChildState::Waiting;
@@ -404,6 +481,19 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
                 snapshot.stopping = true;
                 let problem = format!("{}<script>window.evil=1</script>", "unbroken".repeat(40));
                 snapshot.database = DatabaseStatus::Down { kind: "sqlite", problem };
+            });
+            past(site);
+            site.board.update(|snapshot| {
+                let mut history = BotHistory::clone(&snapshot.history["main"]);
+                history.interruptions[0].text = "<img src=x onerror=window.evil=1>".repeat(9);
+                history.interruptions[0].reason = "\"><svg onload=window.evil=1>".repeat(9);
+                history.month.reasons = [("<svg onload=window.evil=1>".repeat(9), u64::MAX / 2)].into();
+                history.hours[3].received = u64::MAX / 64;
+                history.pieces[1].state = "\"><svg onload=window.evil=1>".into();
+                snapshot.history.insert("main".into(), history.into());
+                if let Some(size) = &mut snapshot.database_size {
+                    size.plan = Some("<svg onload=window.evil=1>".repeat(9));
+                }
             });
             site.board.bot("main", |bot| {
                 bot.advice = Some("<svg onload=window.evil=1>".repeat(5));

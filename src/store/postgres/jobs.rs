@@ -6,22 +6,17 @@ use sqlx::postgres::PgRow;
 
 use super::{Postgres, args, column};
 use crate::store::engine::Jobs;
-use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KEPT, KNOWN};
+use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KNOWN};
 use crate::store::notice::{CHANNEL, Notice};
 use crate::store::{Owner, StoreError};
 
-/// Whoever comes first has it. The statement does not see its own row, hence one fewer is kept of the others.
+/// Whoever comes first has it.
 const START: &str = "
     WITH won AS (
         INSERT INTO blacksky.job_run (app, job, due_at, asked, owner, started_at)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING job
-    ), old AS (
-        DELETE FROM blacksky.job_run AS r USING won
-        WHERE r.app = $1 AND r.job = $2 AND (r.due_at, r.asked) IN (
-            SELECT due_at, asked FROM blacksky.job_run WHERE app = $1 AND job = $2 AND asked = $4
-            ORDER BY due_at DESC OFFSET $7)
     )
-    SELECT (SELECT count(*) FROM won), (SELECT pg_notify($8, $9) FROM won)";
+    SELECT (SELECT count(*) FROM won), (SELECT pg_notify($7, $8) FROM won)";
 /// The second part does not see the row of the first.
 const LAST_DUE: &str = "
     WITH known AS (
@@ -51,7 +46,6 @@ impl Jobs for Postgres {
             key.asked,
             &owner.0,
             at.timestamp_micros(),
-            KEPT - 1,
             CHANNEL,
             Notice::Jobs.to_string()
         ];

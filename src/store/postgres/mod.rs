@@ -19,6 +19,7 @@ mod pooler;
 mod problem;
 mod published;
 mod reseal;
+mod retention;
 mod rows;
 
 use std::fmt;

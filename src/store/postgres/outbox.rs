@@ -8,9 +8,7 @@ use crate::store::StoreError;
 use crate::store::chats::ChatRow;
 use crate::store::engine::Outbox;
 use crate::store::notice::{CHANNEL, Notice};
-use crate::store::outbox::{
-    KEPT_DAYS, MOST_QUEUED, OutboxRow, OutgoingStatus, PRUNE_BATCH, QueuedRow, Taken,
-};
+use crate::store::outbox::{MOST_QUEUED, OutboxRow, OutgoingStatus, QueuedRow, Taken};
 
 const PUT: &str = "
     WITH known AS (
@@ -33,11 +31,6 @@ const PUT: &str = "
 const QUEUED: &str = "
     SELECT id, created_at, value, media FROM blacksky.outbox WHERE session = $1 AND ended_at IS NULL ORDER BY seq LIMIT $2";
 const END: &str = "
-    WITH old AS (
-        DELETE FROM blacksky.outbox WHERE (session, id) IN (
-            SELECT session, id FROM blacksky.outbox
-            WHERE session = $1 AND ended_at < $4 - $5 * 86400000000 LIMIT $6)
-    )
     UPDATE blacksky.outbox SET ended_at = $4, sent = ($3::text IS NULL), detail = coalesce($3, ''), value = ''
     WHERE session = $1 AND id = $2 AND ended_at IS NULL";
 const KNOWN: &str = "SELECT id, digest FROM blacksky.outbox WHERE session = $1 AND key = $2";
@@ -112,7 +105,7 @@ impl Outbox for Postgres {
         given_up: Option<&str>,
         at: i64,
     ) -> Result<(), StoreError> {
-        self.run(END, args![session, id, given_up, at, KEPT_DAYS, PRUNE_BATCH]).await.map(drop)
+        self.run(END, args![session, id, given_up, at]).await.map(drop)
     }
 
     async fn outgoing_status(&self, session: &str, id: &str) -> Result<Option<OutgoingStatus>, StoreError> {

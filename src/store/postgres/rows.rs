@@ -4,7 +4,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 
 use super::{Postgres, args, column};
 use crate::store::StoreError;
-use crate::store::engine::{Bond, HANDLED_FOR, InboxRow, Last, Merge, PRUNE_BATCH, Which};
+use crate::store::engine::{Bond, InboxRow, Last, Merge, Which};
 use crate::store::kind::{Kind, Name, Row, SET_ASIDE};
 
 /// A write. $1 to $3 are session, epoch and generation; the first column it gives back is how many
@@ -141,12 +141,7 @@ const INBOX_UNHANDLED: &str = "
     WHERE generation = $1 AND handled_at IS NULL ORDER BY seq LIMIT $2";
 const INBOX_HANDLED: &str = fenced!(
     ", put AS (UPDATE blacksky.inbox AS i SET handled_at = clock_timestamp() FROM fence
-        WHERE i.generation = $3 AND i.chat = $4 AND i.sender = $5 AND i.id = $6 AND i.handled_at IS NULL),
-    old AS (SELECT i.chat, i.sender, i.id FROM blacksky.inbox AS i, fence
-        WHERE i.generation = $3 AND i.handled_at < clock_timestamp() - make_interval(secs => $7)
-        ORDER BY i.handled_at LIMIT $8),
-    gone AS (DELETE FROM blacksky.inbox AS i USING old
-        WHERE i.generation = $3 AND i.chat = old.chat AND i.sender = old.sender AND i.id = old.id)
+        WHERE i.generation = $3 AND i.chat = $4 AND i.sender = $5 AND i.id = $6 AND i.handled_at IS NULL)
     SELECT count(*) FROM fence"
 );
 
@@ -359,16 +354,7 @@ impl Postgres {
         sender: &[u8],
         id: &[u8],
     ) -> Result<(), StoreError> {
-        let args = args![
-            &bond.session,
-            bond.epoch,
-            bond.generation,
-            chat,
-            sender,
-            id,
-            HANDLED_FOR.as_secs_f64(),
-            PRUNE_BATCH
-        ];
+        let args = args![&bond.session, bond.epoch, bond.generation, chat, sender, id];
         self.run_fenced(INBOX_HANDLED, args).await.map(drop)
     }
 }

@@ -7,14 +7,11 @@ use sqlx::sqlite::SqliteRow;
 use super::rows::args;
 use super::{Sqlite, column, problem};
 use crate::store::engine::Jobs;
-use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KEPT, KNOWN};
+use crate::store::jobs::{JobEnd, JobKey, JobOutcome, JobRun, KNOWN};
 use crate::store::{Owner, StoreError};
 
 const START: &str = "INSERT INTO job_run (app, job, due_at, asked, owner, started_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-const PRUNE: &str = "DELETE FROM job_run WHERE app = ?1 AND job = ?2 AND (due_at, asked) IN (
-    SELECT due_at, asked FROM job_run WHERE app = ?1 AND job = ?2 AND asked = ?3
-    ORDER BY due_at DESC LIMIT -1 OFFSET ?4)";
 const LAST_DUE: &str = "SELECT max(due_at) FROM job_run WHERE app = ?1 AND job = ?2 AND NOT asked";
 const NOTE: &str = "INSERT INTO job_run (app, job, due_at, asked, owner, started_at, ended_at, outcome)
     VALUES (?1, ?2, ?3, FALSE, ?4, ?3, ?3, ?5) ON CONFLICT DO NOTHING";
@@ -28,15 +25,10 @@ const RUNS: &str =
 impl Jobs for Sqlite {
     async fn start_job(&self, key: &JobKey, owner: &Owner, at: DateTime<Utc>) -> Result<bool, StoreError> {
         let (app, job, due_at) = (key.app.clone(), key.job.clone(), key.due_at.timestamp_micros());
-        let row = args![app.clone(), job.clone(), due_at, key.asked, owner.0.clone(), at.timestamp_micros()];
+        let row = args![app, job, due_at, key.asked, owner.0.clone(), at.timestamp_micros()];
         let done =
             sqlx::query_with(START, row).execute(&self.writer).await.map_err(|error| problem(&error))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        let pruned = sqlx::query_with(PRUNE, args![app, job, key.asked, KEPT]).execute(&self.writer).await;
-        pruned.map_err(|error| problem(&error))?;
-        Ok(true)
+        Ok(done.rows_affected() > 0)
     }
 
     async fn job_last_due(

@@ -14,6 +14,7 @@ mod media;
 mod outbox;
 mod published;
 mod reseal;
+mod retention;
 mod rows;
 
 use std::collections::HashMap;

@@ -8,9 +8,7 @@ use super::{Sqlite, column, problem};
 use crate::store::StoreError;
 use crate::store::chats::ChatRow;
 use crate::store::engine::Outbox;
-use crate::store::outbox::{
-    KEPT_DAYS, MOST_QUEUED, OutboxRow, OutgoingStatus, PRUNE_BATCH, QueuedRow, Taken,
-};
+use crate::store::outbox::{MOST_QUEUED, OutboxRow, OutgoingStatus, QueuedRow, Taken};
 
 const KNOWN: &str = "SELECT id, digest FROM outbox WHERE session = ?1 AND key = ?2";
 const COUNT: &str =
@@ -19,8 +17,6 @@ const PUT: &str = "INSERT INTO outbox (session, id, key, digest, created_at, val
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const USE: &str = "UPDATE media SET used_at = max(used_at, ?3) WHERE session = ?1 AND id = ?2 AND complete";
 const QUEUED: &str = "SELECT id, created_at, value, media FROM outbox WHERE session = ?1 AND ended_at IS NULL ORDER BY seq LIMIT ?2";
-const PRUNE: &str = "DELETE FROM outbox WHERE seq IN (
-    SELECT seq FROM outbox WHERE session = ?1 AND ended_at < ?2 - ?3 * 86400000000 LIMIT ?4)";
 const END: &str =
     "UPDATE outbox SET ended_at = ?4, sent = (?3 IS NULL), detail = coalesce(?3, ''), value = x''
     WHERE session = ?1 AND id = ?2 AND ended_at IS NULL";
@@ -93,11 +89,8 @@ impl Outbox for Sqlite {
         at: i64,
     ) -> Result<(), StoreError> {
         let end = args![session.to_owned(), id.to_owned(), given_up.map(str::to_owned), at];
-        let prune = args![session.to_owned(), at, KEPT_DAYS, PRUNE_BATCH];
-        for (sql, args) in [(END, end), (PRUNE, prune)] {
-            let done = sqlx::query_with(sql, args).execute(&self.writer).await;
-            done.map_err(|error| problem(&error))?;
-        }
+        let done = sqlx::query_with(END, end).execute(&self.writer).await;
+        done.map_err(|error| problem(&error))?;
         Ok(())
     }
 

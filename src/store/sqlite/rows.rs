@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use super::{Sqlite, column, problem};
 use crate::runtime::clock;
 use crate::store::StoreError;
-use crate::store::engine::{Bond, HANDLED_FOR, InboxRow, Last, Merge, PRUNE_BATCH, Which};
+use crate::store::engine::{Bond, InboxRow, Last, Merge, Which};
 use crate::store::kind::{Kind, Name, Row, SET_ASIDE};
 
 /// Encodes the arguments of a statement.
@@ -356,15 +356,11 @@ impl Sqlite {
     ) -> Result<(), StoreError> {
         const HANDLED: &str = "UPDATE inbox SET handled_at = ?5
             WHERE generation = ?1 AND chat = ?2 AND sender = ?3 AND id = ?4 AND handled_at IS NULL";
-        const PRUNE: &str = "DELETE FROM inbox WHERE seq IN (SELECT seq FROM inbox
-            WHERE generation = ?1 AND handled_at IS NOT NULL AND handled_at < ?2 ORDER BY handled_at LIMIT ?3)";
         let now = clock::now();
-        let old = (now - HANDLED_FOR).timestamp_micros();
         let mut transaction = self.begin(bond).await?;
         let args =
             args![bond.generation, chat.to_vec(), sender.to_vec(), id.to_vec(), now.timestamp_micros()];
         execute(&mut transaction, HANDLED, args).await?;
-        execute(&mut transaction, PRUNE, args![bond.generation, old, PRUNE_BATCH]).await?;
         transaction.commit().await.map_err(|error| problem(&error))
     }
 }

@@ -22,12 +22,10 @@ on_both!(
     a_broken_handle_writes_no_more,
     the_inbox_keeps_the_first_of_each_message,
     the_inbox_takes_any_bytes_a_peer_may_send,
-    handled_messages_are_pruned_after_a_week,
     an_archived_session_starts_anew,
     the_last_good_version_is_remembered,
     an_imported_login_is_remembered,
     a_run_of_a_job_has_one_that_does_it,
-    the_last_fifty_runs_of_a_job_stay,
     a_job_is_known_from_when_it_is_first_seen,
     sessions_do_not_see_each_other,
 );
@@ -198,23 +196,6 @@ async fn the_inbox_takes_any_bytes_a_peer_may_send(bench: &Bench) {
     assert_eq!(session.unhandled(10).await.expect("reads"), []);
 }
 
-async fn handled_messages_are_pruned_after_a_week(bench: &Bench) {
-    let store = bench.open().await;
-    let session = store.session(&lease(&store, "a").await);
-    session.put_inbox(&[message("1", 1), message("2", 2), message("3", 3)]).await.expect("writes");
-    session.mark_handled("c", "s", "1").await.expect("marks");
-    let eight_days = if bench.file().is_some() {
-        "handled_at - 8 * 86400000000"
-    } else {
-        "handled_at - interval '8 days'"
-    };
-    bench.meddle(&format!("UPDATE {{}}inbox SET handled_at = {eight_days}")).await;
-    session.mark_handled("c", "s", "2").await.expect("marks");
-    // The old one is forgotten, the fresh one is known, the open one is still there.
-    assert_eq!(session.put_inbox(&[message("2", 2), message("3", 3)]).await.expect("writes"), 0);
-    assert_eq!(session.put_inbox(&[message("1", 1)]).await.expect("writes"), 1);
-}
-
 async fn an_archived_session_starts_anew(bench: &Bench) {
     let store = bench.open().await;
     let held = lease(&store, "a").await;
@@ -321,27 +302,6 @@ async fn a_run_of_a_job_has_one_that_does_it(bench: &Bench) {
     );
     assert_eq!(runs.iter().find(|run| run.key == key).and_then(|run| run.end.clone()), Some(end));
     assert_eq!(runs.iter().filter(|run| run.end.is_none()).count(), 3);
-}
-
-async fn the_last_fifty_runs_of_a_job_stay(bench: &Bench) {
-    let store = bench.open().await;
-    let me = owner("a");
-    for second in 0..60 {
-        let key = run_of("app", "often", second);
-        assert!(store.start_job(&key, &me, key.due_at).await.expect("writes"));
-    }
-    store.start_job(&run_of("app", "seldom", 0), &me, DateTime::UNIX_EPOCH).await.expect("writes");
-    // However often somebody asks for it, it is known when it was due last.
-    for second in 100..160 {
-        let key = JobKey { asked: true, ..run_of("app", "seldom", second) };
-        assert!(store.start_job(&key, &me, key.due_at).await.expect("writes"));
-    }
-    let runs = store.job_runs("app").await.expect("reads");
-    let often: Vec<_> = runs.iter().filter(|run| run.key.job == "often").map(|run| run.key.due_at).collect();
-    assert_eq!((often.len(), often.last().copied()), (50, Some(run_of("app", "often", 10).due_at)));
-    assert_eq!(runs.len(), 50 + 1 + 50);
-    let last = store.job_last_due("app", "seldom", &me, DateTime::UNIX_EPOCH).await.expect("reads");
-    assert_eq!(last, Some(run_of("app", "seldom", 0).due_at));
 }
 
 async fn a_job_is_known_from_when_it_is_first_seen(bench: &Bench) {

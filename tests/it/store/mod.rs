@@ -16,6 +16,7 @@ mod postgres;
 mod postgres_problems;
 mod published;
 mod reseal;
+mod retention;
 mod sealing;
 
 use std::path::PathBuf;

@@ -46,9 +46,6 @@ const THIN: Duration = Duration::from_secs(60);
 const COUNT: Duration = Duration::from_secs(1);
 /// Messages that wait for a webhook at most; beyond, the oldest become dead letters.
 const MOST_WAITING: u32 = 50_000;
-/// Dead letters kept at most, and for how long.
-const MOST_DEAD: u32 = 10_000;
-const DEAD_FOR: chrono::TimeDelta = chrono::TimeDelta::days(30);
 
 /// What wakes the webhook of a bot; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -263,14 +260,12 @@ impl Webhook {
 
     async fn thin(&self, session: &SessionStore) -> Result<(), StoreError> {
         let now = clock::now();
-        let limits = DeliveryLimits { waiting: MOST_WAITING, dead: MOST_DEAD, dead_since: now - DEAD_FOR };
+        // How long dead letters stay is in [retention].
+        let limits =
+            DeliveryLimits { waiting: MOST_WAITING, dead: u32::MAX, dead_since: DateTime::<Utc>::MIN_UTC };
         let thinned = session.thin_deliveries(&limits, now).await?;
         if thinned.died > 0 {
             tracing::error!(bot = %self.name, died = thinned.died, "more than {MOST_WAITING} messages wait for the webhook: the oldest became dead letters");
-        }
-        if thinned.removed > 0 {
-            tracing::error!(bot = %self.name, removed = thinned.removed, "the oldest dead letters were removed");
-            self.note(|status| status.removed += thinned.removed);
         }
         Ok(())
     }
@@ -310,8 +305,8 @@ impl Webhook {
                 bot.clear(WarningKind::DeadLetters);
             } else if dead > before {
                 let text = format!(
-                    "{dead} {} not taken by the webhook and given up; they are kept for 30 days. Mend the program \
-                     that takes them, then try the dead letters again.",
+                    "{dead} {} not taken by the webhook and given up; they are kept for as long as [retention] \
+                     says. Mend the program that takes them, then try the dead letters again.",
                     if dead == 1 { "message was" } else { "messages were" },
                 );
                 bot.raise(WarningKind::DeadLetters, clock::now(), text);
