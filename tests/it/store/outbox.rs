@@ -15,7 +15,6 @@ on_both!(
     a_key_asked_for_by_many_at_once_is_one_message,
     sessions_have_outboxes_of_their_own,
     whoever_waits_is_told,
-    old_messages_go,
     nothing_of_it_reads_under_another_key,
 );
 
@@ -124,21 +123,6 @@ async fn whoever_waits_is_told(bench: &Bench) {
     put(asker, "other", "A", None, "not for us").await;
     put(asker, "main", "A", None, "one").await;
     tokio::time::timeout(Duration::from_secs(3), notices.outbox("main")).await.expect("is told");
-}
-
-async fn old_messages_go(bench: &Bench) {
-    let store = bench.open().await;
-    for id in ["A", "B", "C"] {
-        put(&store, "main", id, None, "text").await;
-    }
-    let day = 24 * 60 * 60;
-    store.end_outgoing("main", "A", None, time(0)).await.expect("writes");
-    store.end_outgoing("main", "B", None, time(8 * day)).await.expect("writes");
-    assert_eq!(store.outgoing_status("main", "A").await.expect("reads"), None);
-    assert!(store.outgoing_status("main", "B").await.expect("reads").is_some());
-    // What waits does not.
-    store.end_outgoing("main", "none", None, time(90 * day)).await.expect("writes");
-    assert_eq!(waiting(&store, "main").await, [pair("C", "text")]);
 }
 
 async fn nothing_of_it_reads_under_another_key(bench: &Bench) {

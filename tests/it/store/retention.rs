@@ -58,7 +58,7 @@ async fn ended_messages_of_the_outbox_go_and_queued_ones_stay(bench: &Bench) {
     let store = bench.open().await;
     for n in 0..10 {
         let id = format!("M{n}");
-        let new = NewOutgoing { id: &id, key: None, content: "hello", at: at(n) };
+        let new = NewOutgoing { id: &id, key: None, content: "hello", file: None, at: at(n) };
         store.put_outgoing("main", new).await.expect("writes");
         if n < 8 {
             store.end_outgoing("main", &id, None, at(n)).await.expect("writes");
