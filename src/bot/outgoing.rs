@@ -73,6 +73,15 @@ pub struct Quoted {
     pub text: String,
 }
 
+/// An id for a new message, in the form of WhatsApp Web's.
+pub fn message_id() -> String {
+    let mut id = String::from("3EB0");
+    for byte in rand::random::<[u8; 9]>() {
+        id.push_str(&format!("{byte:02X}"));
+    }
+    id
+}
+
 impl Content {
     /// As it is stored.
     pub fn text(&self) -> String {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use url::Url;
 
-use super::bots::Bot;
+use super::bots::{Bot, Client};
 use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
 use super::suggest;
 use super::values::choice::choice;
 use super::values::cron::Cron;
-use super::values::form::BotName;
+use super::values::form::{BotName, ChatAddress};
 use super::values::list::List;
 use super::values::number::Whole;
 use super::values::period::PeriodIn;
@@ -39,6 +39,8 @@ pub struct Job {
 pub enum JobAction {
     /// GET this address and expect this HTTP status, or any below 400.
     Ping(Url, Option<u16>),
+    /// Send this text.
+    Send { bot: String, to: ChatAddress, text: String },
     /// Run this program with these arguments.
     Run(Vec<String>),
     /// Back up the session of every bot.
@@ -52,6 +54,7 @@ impl JobAction {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Ping(..) => "ping",
+            Self::Send { .. } => "send",
             Self::Run(_) => "run",
             Self::Backup => "backup",
             Self::Restart(_) => "restart",
@@ -69,16 +72,17 @@ choice! {
     pub enum Overlap { Skip = "skip", Allow = "allow" }
 }
 
-/// Something that is done by the clock, once for all dynos. A job has a time and one action: `ping`, `run`, `backup`
-/// or `restart`. `blacksky job run NAME` does it at once.
+/// Something that is done by the clock, once for all dynos. A job has a time and one action: `ping`, `send`, `run`,
+/// `backup` or `restart`. `blacksky job run NAME` does it at once.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Job")]
 #[schemars(extend(
     "allOf" = [{ "required": ["cron"] }],
     "oneOf" = [
-        { "required": ["ping"] }, { "required": ["run"] }, { "required": ["backup"] }, { "required": ["restart"] },
+        { "required": ["ping"] }, { "required": ["send"] }, { "required": ["run"] }, { "required": ["backup"] },
+        { "required": ["restart"] },
     ],
-    "dependencies" = { "expect_status": ["ping"] },
+    "dependencies" = { "expect_status": ["ping"], "send": ["to"], "to": ["send"], "bot": ["send"] },
 ))]
 pub(super) struct JobLayer {
     /// When it is due: minute, hour, day of the month, month and weekday, for example `30 8 * * mon-fri`, or `@hourly`,
@@ -100,6 +104,12 @@ pub(super) struct JobLayer {
     ping: Setting<WebUrl>,
     /// The HTTP status that alone is a success of `ping`, for example `204`.
     expect_status: Setting<Whole<100, 599>>,
+    /// Sends this text to the chat `to`, from a native bot. It goes out when the link is open.
+    send: Setting<Text<1, 65_536>>,
+    /// Whom `send` is for: a phone number with country code (`+4915112345678`), or the address of a chat (`…@g.us`).
+    to: Setting<ChatAddress>,
+    /// The bot that sends; needed when there are several.
+    bot: Setting<BotName>,
     /// Runs this program with its arguments, without a shell, in the folder of the file; exit code 0 is a success.
     /// It gets the Config Vars without those of blacksky, and BLACKSKY_JOB, the name of the job.
     run: Setting<List<Text<1, 4096>, 1>>,
@@ -120,6 +130,9 @@ impl JobLayer {
             timeout: table.key("timeout"),
             ping: table.key("ping"),
             expect_status: table.key("expect_status"),
+            send: table.key("send"),
+            to: table.key("to"),
+            bot: table.key("bot"),
             run: table.key("run"),
             backup: table.key("backup"),
             restart: table.key("restart"),
@@ -140,6 +153,9 @@ impl JobLayer {
         let is_wrong = self.cron.is_wrong()
             || self.ping.is_wrong()
             || self.expect_status.is_wrong()
+            || self.send.is_wrong()
+            || self.to.is_wrong()
+            || self.bot.is_wrong()
             || self.run.is_wrong()
             || self.backup.is_wrong()
             || self.restart.is_wrong();
@@ -160,6 +176,32 @@ impl JobLayer {
             let what = format!("{key} is for a ping, and there is none");
             reader.refuse(&key, &place, true, what, "add ping = \"https://…\" or leave it out");
             return None;
+        }
+        let (origin, to_place, bot_place) =
+            (self.send.origin().cloned(), self.to.origin().cloned(), self.bot.origin().cloned());
+        match (self.send.value(), self.to.value()) {
+            (Some(text), Some(to)) => {
+                let bot = self.bot.value().map(|bot| bot.0).or_else(|| only_native(bots)).unwrap_or_default();
+                found(origin, JobAction::Send { bot, to, text: text.0 });
+            }
+            _ if is_wrong => {}
+            (Some(_), None) => {
+                let key = format!("{path}.send");
+                let what = format!("{key} does not say whom it is for");
+                let help = "add to = \"+4915112345678\", or the address of a chat";
+                reader.refuse(&key, origin.as_ref().unwrap_or(place), true, what, help);
+                return None;
+            }
+            (None, _) => {
+                for (word, stray) in [("to", to_place), ("bot", bot_place.clone())] {
+                    if let Some(stray) = stray {
+                        let key = format!("{path}.{word}");
+                        let what = format!("{key} is for a send, and there is none");
+                        reader.refuse(&key, &stray, true, what, "add send = \"the text\" or leave it out");
+                        return None;
+                    }
+                }
+            }
         }
         let origin = self.run.origin().cloned();
         if let Some(command) = self.run.value() {
@@ -182,7 +224,7 @@ impl JobLayer {
             }
             (None, _) if is_wrong => None,
             (None, _) => {
-                let help = "add one of ping = \"https://…\", run = [\"program\", \"argument\"], backup = true, \
+                let help = "add one of ping = \"https://…\", send = \"text\", run = [\"program\", \"argument\"], backup = true, \
                             restart = \"main\"";
                 reader.refuse(&path, place, true, format!("{path} does nothing"), help);
                 None
@@ -198,6 +240,21 @@ impl JobLayer {
             let key = format!("{path}.restart");
             let place = restart_place.as_ref().unwrap_or(place);
             reader.refuse(&key, place, true, format!("{key}: there is no enabled bot \"{bot}\""), &help);
+            return None;
+        }
+        if let Some(JobAction::Send { bot, .. }) = &action
+            && !natives(bots).any(|name| name == bot)
+        {
+            let help = match suggest::nearest(bot, natives(bots)) {
+                Some(near) if !bot.is_empty() => format!("did you mean \"{near}\"?"),
+                _ => "add bot = \"NAME\" of a native bot that is enabled".to_owned(),
+            };
+            let key = if bot_place.is_some() { format!("{path}.bot") } else { format!("{path}.send") };
+            let what = match bot.is_empty() {
+                true => format!("{key} does not say which bot sends"),
+                false => format!("{key}: there is no enabled native bot \"{bot}\""),
+            };
+            reader.refuse(&key, bot_place.as_ref().unwrap_or(place), true, what, &help);
             return None;
         }
         let cron = match self.cron {
@@ -219,6 +276,19 @@ impl JobLayer {
             action: action?,
         })
     }
+}
+
+/// The enabled native bots.
+fn natives(bots: &BTreeMap<String, Bot>) -> impl Iterator<Item = &str> {
+    let native = |bot: &Bot| bot.enabled && matches!(bot.client, Client::Native(_));
+    bots.iter().filter(move |(_, bot)| native(bot)).map(|(name, _)| name.as_str())
+}
+
+/// The native bot, when there is one and no other.
+fn only_native(bots: &BTreeMap<String, Bot>) -> Option<String> {
+    let mut all = natives(bots);
+    let first = all.next()?;
+    all.next().is_none().then(|| first.to_owned())
 }
 
 /// The layers by name, each with the place of its table.
@@ -286,6 +356,15 @@ impl Job {
         };
         to.add_url(path, "ping", url);
         to.add(path, "expect_status", status);
+        let (bot, to_whom, text) = match action("send") {
+            Some(JobAction::Send { bot, to, text }) => {
+                (Some(bot.clone()), Some(to.0.clone()), Some(text.clone()))
+            }
+            _ => (None, None, None),
+        };
+        to.add(path, "send", text);
+        to.add(path, "to", to_whom);
+        to.add(path, "bot", bot);
         match action("run") {
             Some(JobAction::Run(command)) => to.add(path, "run", command.clone()),
             _ => to.add(path, "run", serde_json::Value::Null),

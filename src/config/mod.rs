@@ -60,6 +60,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reply_media::MediaReply;
 pub use retention::{Keeps, Retention};
 pub use source::Source;
+pub use values::form::ChatAddress;
 pub use values::{Period, Secret, Size};
 pub use web::Web;
 pub use webhook::Webhook;

@@ -257,12 +257,17 @@ mod tests {
                 let action = match key {
                     "ping" | "run" | "backup" | "restart" => "",
                     "expect_status" => "ping = \"https://example.com\"",
+                    "send" => "to = \"+4915112345678\"",
+                    "to" | "bot" => "send = \"hello\"",
                     _ => "backup = true",
                 };
                 let file = format!(
                     "[jobs.main]\n{}\n{action}\n",
                     if key == "cron" { "" } else { "cron = \"@daily\"" }
                 );
+                if key == "bot" {
+                    env.insert("BLACKSKY_JOBS_MAIN_TO".to_owned(), "+4915112345678".to_owned());
+                }
                 if key == "backup" {
                     env.insert(variable.clone(), "true".to_owned());
                 }
@@ -289,7 +294,7 @@ mod tests {
     }
 
     /// One of them fits each pattern.
-    const SAMPLES: [&str; 9] = [
+    const SAMPLES: [&str; 10] = [
         "@daily",
         "heroku-24",
         "2.3000.1",
@@ -299,6 +304,7 @@ mod tests {
         "12345",
         "main",
         "64MB",
+        "+4915112345678",
     ];
 
     /// A text that the key accepts.

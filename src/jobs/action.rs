@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::bot::hosted::child::{Child, Exit, Happening, Line, Redactor, Shown, Spec, environment};
-use crate::config::{self, Job, JobAction, inherited};
+use crate::bot::outgoing::{self, Content, What};
+use crate::config::{self, ChatAddress, Job, JobAction, inherited};
 use crate::link::tls;
-use crate::store::{Backed, JobOutcome, Store, StoreError};
+use crate::runtime::clock;
+use crate::store::{Accepted, Backed, JobOutcome, NewOutgoing, Store, StoreError};
 
 /// What is kept of the output, in bytes: its end.
 const OUTPUT: usize = 4096;
@@ -81,6 +83,7 @@ pub async fn perform(
             // It has its own way to end.
             JobAction::Run(command) => run(name, command, &means.folder, timeout, stop).await,
             JobAction::Ping(url, status) => ping(url, *status, timeout).await,
+            JobAction::Send { bot, to, text } => send(means, bot, to, text).await,
             JobAction::Backup => back_up(means).await,
             JobAction::Restart(bot) => restarter.restart(bot).await,
         }
@@ -92,6 +95,23 @@ pub async fn perform(
         done = doing => done,
         () = stop.cancelled() => Done::interrupted(),
         () = tokio::time::sleep(timeout) => Done::failed(format!("not done within {}", job.timeout)),
+    }
+}
+
+/// Puts a text into the outbox of a bot, which sends it when its link is open.
+async fn send(means: &Means, bot: &str, to: &ChatAddress, text: &str) -> Done {
+    let session = means.sessions.iter().find(|(name, _)| name == bot).map(|(_, session)| session);
+    // The configuration was checked for both.
+    let (Some(session), Some(to)) = (session, ChatAddress::jid_of(&to.0)) else {
+        return Done::failed("there is no such bot");
+    };
+    let content = Content { to, what: What::Text { text: text.to_owned(), quotes: None } }.text();
+    let id = outgoing::message_id();
+    let new = NewOutgoing { id: &id, key: None, content: &content, at: clock::now(), file: None };
+    match means.store.put_outgoing(session, new).await {
+        Ok(Accepted::Full) => Done::failed("too many messages of the bot wait to be sent"),
+        Ok(_) => Done::ok("handed to the bot"),
+        Err(error) => Done::failed(error.to_string()),
     }
 }
 

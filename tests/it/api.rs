@@ -201,6 +201,27 @@ async fn a_dyno_in_standby_accepts_and_the_holder_sends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_sends_by_the_same_outbox() {
+    let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
+    let job = format!("[jobs.greeting]\ncron = \"@yearly\"\nsend = \"good morning\"\nto = \"+{ADA}\"\n");
+    std::fs::write(folder.path().join("blacksky.toml"), format!("[bots.main]\n{job}")).expect("written");
+    let process = Blacksky::in_folder(folder.path()).env("BLACKSKY_ADMIN_TOKEN", TOKEN).run(&sim.url());
+    scan(&sim, &process).await;
+    process.until("open", PATIENCE).await;
+    let pressed =
+        client().post(process.url("/jobs/greeting/run")).bearer_auth(TOKEN).send().await.expect("answers");
+    assert_eq!(pressed.status(), StatusCode::ACCEPTED);
+    sim.handle().wait_for_text(ADA, "good morning", PATIENCE).await.expect("it arrives");
+    let mut status = Value::Null;
+    eventually("the run is told", PATIENCE, async || {
+        status = process.status().await.expect("a status");
+        status["jobs"].to_string().contains("handed to the bot")
+    })
+    .await;
+    assert!(!status.to_string().contains(ADA) && !process.log().contains("good morning"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_refused_with_its_reason() {
     let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
     let process = bot(folder.path()).run(&sim.url());

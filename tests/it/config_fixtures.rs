@@ -146,7 +146,7 @@ fn the_exhaustive_file_sets_every_key() {
         let pointer =
             |bot: &str| format!("/{}/{}", key.section.replace("NAME", bot).replace('.', "/"), key.name);
         // A key belongs to one kind of bot or to both; a job has one action.
-        let there = ["main", "shop", "ping", "run", "backup", "restart"]
+        let there = ["main", "shop", "ping", "send", "run", "backup", "restart"]
             .iter()
             .any(|bot| json.pointer(&pointer(bot)).is_some());
         assert!(there, "{} is not in it", pointer("main"));

@@ -57,6 +57,40 @@ form! {
 }
 
 form! {
+    /// Whom a message is for: a phone number with country code as people write it, or the address of a chat.
+    pub struct ChatAddress;
+    pattern "^(\\+?[1-9]([-. ()/]*[0-9]){6,14}|[0-9-]{3,40}@(s\\.whatsapp\\.net|lid|g\\.us))$";
+    fits |text| ChatAddress::jid_of(text).is_some();
+    wrong "is neither a phone number nor the address of a chat";
+    help "write the number with its country code, for example \"+4915112345678\", or an address such as \
+          \"120363000000000000@g.us\"";
+    sensitive false;
+}
+
+impl ChatAddress {
+    /// The address at WhatsApp: a number becomes `…@s.whatsapp.net`.
+    pub fn jid_of(text: &str) -> Option<String> {
+        if let Some((user, server)) = text.split_once('@') {
+            let known = ["s.whatsapp.net", "g.us", "lid"].contains(&server);
+            let good =
+                known && (3..=40).contains(&user.len()) && all(user, |b| b.is_ascii_digit() || b == b'-');
+            return good.then(|| text.to_owned());
+        }
+        Self::digits_of(text).map(|digits| format!("{digits}@s.whatsapp.net"))
+    }
+
+    /// The digits of a phone number.
+    pub fn digits_of(text: &str) -> Option<String> {
+        let text = text.strip_prefix('+').unwrap_or(text);
+        let known = all(text, |b| b.is_ascii_digit() || b"-. ()/".contains(&b));
+        let (first, last) = (text.bytes().next()?, text.bytes().last()?);
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let good = known && (b'1'..=b'9').contains(&first) && last.is_ascii_digit();
+        (good && (7..=15).contains(&digits.len())).then_some(digits)
+    }
+}
+
+form! {
     /// A Heroku stack.
     pub struct Stack;
     pattern "^heroku-[0-9]{2}$";

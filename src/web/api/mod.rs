@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use super::access::{Access, Denial, Proof, same_origin};
 use super::router::{SET_TOKEN, Shared};
-use crate::bot::outgoing::Content;
+use crate::bot::outgoing::{self, Content};
 use crate::media::FETCH_DEADLINE;
 use crate::runtime::clock;
 use crate::store::{Accepted, MOST_QUEUED, NewOutgoing, Store, StoreError};
@@ -176,7 +176,7 @@ async fn send(
         Err(detail) => return problem(StatusCode::UNPROCESSABLE_ENTITY, &detail),
     };
     let stored = Content::text(&content);
-    let id = message_id();
+    let id = outgoing::message_id();
     let accepted = match media::ready(&store, &target, &content, &stored, key).await {
         Err(answer) => return *answer,
         Ok(media::Ready::Before(accepted)) => Ok(accepted),
@@ -291,15 +291,6 @@ fn key(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key)),
         _ => Err("Idempotency-Key must have 1 to 128 visible ASCII characters"),
     }
-}
-
-/// In the form of WhatsApp Web.
-fn message_id() -> String {
-    let mut id = String::from("3EB0");
-    for byte in rand::random::<[u8; 9]>() {
-        id.push_str(&format!("{byte:02X}"));
-    }
-    id
 }
 
 fn no_bot() -> Response {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::bot::call::{Call, Typing};
 use crate::bot::outgoing::{Content, Medium, Quoted, Source, What};
+use crate::config::ChatAddress;
 use crate::media::Kind;
 use crate::runtime::status::BotStatus;
 use crate::store::{Chat, OutgoingStatus};
@@ -350,7 +351,7 @@ impl ContactQuery {
 
 impl PairingCodeQuery {
     pub fn call(self) -> Result<Call, String> {
-        match digits(&self.phone) {
+        match ChatAddress::digits_of(&self.phone).filter(|_| self.phone.len() <= 64) {
             Some(phone) => Ok(Call::PairingCode { phone }),
             None => {
                 Err("phone must be a phone number with country code, such as \"+4915112345678\"".to_owned())
@@ -536,18 +537,12 @@ fn message_id(id: &str) -> Result<(), String> {
 
 /// The address of a number, or the address itself.
 fn address(text: &str, key: &str) -> Result<String, String> {
-    let wrong = || {
-        Err(format!(
+    ChatAddress::jid_of(text).filter(|_| text.len() <= 64).ok_or_else(|| {
+        format!(
             "{key} must be a phone number with country code, such as \"+4915112345678\", or the address of a chat, such \
              as \"120363000000000000@g.us\""
-        ))
-    };
-    if let Some((user, server)) = text.split_once('@') {
-        let known = ["s.whatsapp.net", "g.us", "lid"].contains(&server);
-        let plain = user.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        return if known && plain && (3..=40).contains(&user.len()) { Ok(text.to_owned()) } else { wrong() };
-    }
-    digits(text).map_or_else(wrong, |digits| Ok(format!("{digits}@s.whatsapp.net")))
+        )
+    })
 }
 
 /// The same of a person.
@@ -556,17 +551,6 @@ fn person(text: &str, key: &str) -> Result<String, String> {
         group if group.ends_with("@g.us") => Err(format!("{key} must be a person's, not a group's")),
         person => Ok(person),
     }
-}
-
-/// The digits of a phone number, as [`NUMBER`] has it.
-fn digits(text: &str) -> Option<String> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let known = |c: char| c.is_ascii_digit() || "-. ()/".contains(c);
-    let ends_well =
-        text.starts_with(|c: char| ('1'..='9').contains(&c)) && text.ends_with(|c: char| c.is_ascii_digit());
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let good = ends_well && text.chars().all(known) && text.len() <= 64 && (7..=15).contains(&digits.len());
-    good.then_some(digits)
 }
 
 #[cfg(test)]
