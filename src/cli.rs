@@ -37,6 +37,10 @@ pub enum Command {
     Man(Man),
     /// Apply the database migrations (Procfile's release phase)
     Migrate(Json),
+    /// Look at what blacksky needs, live: database, port, address, disk, keys, Node, WhatsApp; exit 1 when one fails
+    Doctor(Doctor),
+    /// What a code or a word means here and what to do: H12, R10, 440, parked …; all of them without one
+    Explain(Explain),
     /// How the links of a running blacksky stand; exit 0 only when all are open
     Status(Status),
     /// Messages to a webhook when a bot needs somebody
@@ -82,14 +86,36 @@ pub struct Json {
 #[derive(Debug, Args)]
 pub struct Gen {
     /// Write nothing; fail with a diff when a file differs
-    #[arg(long, conflicts_with = "print")]
+    #[arg(long, conflicts_with_all = ["print", "commands"])]
     pub check: bool,
     /// Write nothing; print the files
     #[arg(long)]
     pub print: bool,
+    /// Write nothing; print the commands that bring an app which exists already to this blacksky.toml
+    #[arg(long, conflicts_with = "print")]
+    pub commands: bool,
     /// Overwrite files that were edited by hand
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Address of the WhatsApp server; for `blacksky sim`
+    #[arg(long, value_name = "URL")]
+    pub link: Option<Url>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// As it stands in a log, on the page or in /status: H12, R10, 440, stream_error_515, parked (conflict)
+    pub code: Vec<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,8 @@ mod completions;
 mod config;
 #[cfg(feature = "simulator")]
 mod demo;
+mod doctor;
+mod explain;
 mod r#gen;
 mod init;
 mod job;
@@ -36,6 +38,8 @@ pub fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Migrate(args) => migrate::run(&load::load(&cli)?.config.database, args.json),
+        Command::Doctor(args) => doctor::run(&cli, args),
+        Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(&cli, args),
         Command::Alerts(args) => alerts::run(&cli, args),
         Command::Job(command) => job::run(&cli, command),

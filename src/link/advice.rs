@@ -12,7 +12,7 @@ pub fn standby(holder: &str) -> String {
 }
 
 /// The advice for a state; `None` when there is nothing to do.
-pub fn advice(state: LinkState) -> Option<&'static str> {
+pub const fn advice(state: LinkState) -> Option<&'static str> {
     match state {
         LinkState::Starting | LinkState::Standby | LinkState::Connecting | LinkState::Open => None,
         LinkState::BackingOff => None,

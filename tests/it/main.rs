@@ -47,9 +47,15 @@ mod dead_links;
 #[cfg(feature = "simulator")]
 mod deploy;
 #[cfg(feature = "simulator")]
+mod docs_commands;
+#[cfg(feature = "simulator")]
+mod doctor;
+#[cfg(feature = "simulator")]
 mod dyno_life;
 #[cfg(feature = "simulator")]
 mod dyno_rules;
+#[cfg(feature = "simulator")]
+mod explain;
 #[cfg(feature = "simulator")]
 mod gen_command;
 #[cfg(feature = "simulator")]
