@@ -1,10 +1,13 @@
 //! `blacksky check`: file and Config Vars, all problems at once.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
 use serde_json::{Value, json};
 
 use crate::cli::{Check, Cli};
-use crate::config::lints::{self, Lints};
-use crate::config::{Client, Config, DatabaseLocation, Loaded, Place, Problem, ProcessEnvironment, problem};
+use crate::config::lints::{self, Lints, Starts};
+use crate::config::{Client, Config, DatabaseLocation, Loaded, Problem, ProcessEnvironment, problem};
 use crate::exit::{Exit, Failure};
 use crate::init::tracked;
 
@@ -37,32 +40,62 @@ pub fn run(cli: &Cli, args: &Check) -> Result<Exit, Failure> {
 }
 
 fn found(loaded: &Loaded, args: &Check) -> Lints {
-    let mut lints = if args.heroku { lints::heroku(loaded) } else { Lints::default() };
-    lints.problems.extend(committed_sessions(&loaded.config));
+    let mut lints = if args.heroku { with_files(loaded) } else { Lints::default() };
+    lints.problems.extend(committed_sessions(loaded));
     lints
 }
 
-/// Session files of hosted bots in git: whoever can read the repository can be the bot.
-fn committed_sessions(config: &Config) -> Vec<Problem> {
-    let hosted = config.bots.iter().filter_map(|(name, bot)| match &bot.client {
-        Client::Hosted(hosted) => Some((name, hosted.session_dir.to_string_lossy())),
-        Client::Native(_) => None,
-    });
-    let found = hosted.filter_map(|(name, session_dir)| {
-        let files = tracked::tracked(&config.folder, Some(&session_dir));
-        if files.is_empty() {
-            return None;
+/// What Heroku would start is told by the files beside blacksky.toml.
+fn with_files(loaded: &Loaded) -> Lints {
+    let folder = &loaded.config.folder;
+    let procfile = std::fs::read(folder.join("Procfile"));
+    let text = procfile.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+    let starts = match &text {
+        Ok(text) => Starts::Procfile(text),
+        // A container's process is named in heroku.yml.
+        Err(error) if error.kind() == ErrorKind::NotFound && !folder.join("heroku.yml").exists() => {
+            Starts::Nothing
         }
-        let key = format!("bots.{name}.session_dir");
+        Err(_) => Starts::Unknown,
+    };
+    lints::heroku(loaded, starts)
+}
+
+/// Sessions in git: whoever can read the repository can be the bot.
+fn committed_sessions(loaded: &Loaded) -> Vec<Problem> {
+    let config = &loaded.config;
+    let mut problems = Vec::new();
+    // Wherever they are, credentials are found by their name: once is enough.
+    let mut told = BTreeSet::new();
+    let mut tell = |key: String, path: &str, mut files: Vec<String>| {
+        files.retain(|file| told.insert(file.clone()));
+        if files.is_empty() {
+            return;
+        }
         let what = format!("{key}: git has session files ({})", tracked::some(&files));
         let help = format!(
             "whoever can read the repository can be the bot: `{}`, and commit that. They stay in its history; if \
              anybody else could read it, log the bot out on the phone and link it anew",
-            tracked::remedy(&files, Some(&session_dir))
+            tracked::remedy(&files, Some(path))
         );
-        Some(Problem::error(Place::File, key, what, Some(help)))
-    });
-    found.collect()
+        problems.push(Problem::error(lints::place(loaded, &key), key, what, Some(help)));
+    };
+    for (name, bot) in &config.bots {
+        if let Client::Hosted(hosted) = &bot.client {
+            let path = hosted.session_dir.to_string_lossy();
+            tell(format!("bots.{name}.session_dir"), &path, tracked::tracked(&config.folder, Some(&path)));
+        }
+    }
+    if let DatabaseLocation::Sqlite(file) = &config.database.location
+        && let Ok(file) = std::path::absolute(file)
+        && let Ok(file) = file.strip_prefix(&config.folder)
+    {
+        let path = file.to_string_lossy();
+        let mut files = tracked::tracked(&config.folder, Some(&path));
+        files.retain(|file| *file == path);
+        tell("database.url".to_owned(), &path, files);
+    }
+    problems
 }
 
 fn print_json(cli: &Cli, args: &Check) -> Result<Exit, Failure> {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use url::Url;
 
+use super::lints::plans;
 use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
@@ -177,17 +178,13 @@ impl Heroku {
     /// Things that Heroku accepted once or may not accept yet.
     fn warn(&self, reader: &mut Reader<'_>, addons: Option<&Origin>, stack: Option<&Origin>) {
         for addon in &self.addons {
-            if let (
-                "heroku-postgresql:hobby-dev" | "heroku-postgresql:mini" | "heroku-postgresql:basic",
-                Some(origin),
-            ) = (addon.as_str(), addons)
-            {
+            if let (Some(instead), Some(origin)) = (plans::instead_of(addon), addons) {
                 let place = reader.place(origin, true);
                 reader.push(Problem::warning(
                     place,
                     "heroku.addons",
                     format!("heroku.addons: Heroku no longer offers the plan \"{addon}\""),
-                    Some("write \"heroku-postgresql:essential-0\"".to_owned()),
+                    Some(format!("write \"{instead}\"")),
                 ));
             }
         }
@@ -195,11 +192,19 @@ impl Heroku {
             && !["heroku-22", "heroku-24"].contains(&self.stack.as_str())
         {
             let place = reader.place(origin, true);
+            let (what, help) = if plans::stack_ended(&self.stack) {
+                ("is a stack on which Heroku builds nothing any more", "write \"heroku-24\"")
+            } else {
+                (
+                    "is no stack that this version knows",
+                    "`heroku stack` lists the stacks; \"heroku-24\" is known to work",
+                )
+            };
             reader.push(Problem::warning(
                 place,
                 "heroku.stack",
-                format!("heroku.stack: \"{}\" is no stack that this version knows", self.stack),
-                Some("`heroku stack` lists the stacks; \"heroku-24\" is known to work".to_owned()),
+                format!("heroku.stack: \"{}\" {what}", self.stack),
+                Some(help.to_owned()),
             ));
         }
     }

@@ -19,6 +19,13 @@ pub enum Place {
     Line(Excerpt),
     /// A Config Var.
     Variable(String),
+    /// A part of a line of another file beside blacksky.toml.
+    Other {
+        /// Its name.
+        file: &'static str,
+        /// The part.
+        excerpt: Excerpt,
+    },
 }
 
 /// One problem. Holds no secret.
@@ -57,12 +64,12 @@ impl Problem {
         Self { is_warning: true, ..Self::error(place, key, what, help) }
     }
 
-    /// Line and column in the file, counted from 1.
+    /// Line and column in blacksky.toml, counted from 1.
     pub fn position(&self) -> Option<(usize, usize)> {
         match &self.place {
             Place::Position { line, column } => Some((*line, *column)),
             Place::Line(excerpt) => Some((excerpt.line, excerpt.column)),
-            Place::File | Place::Variable(_) => None,
+            Place::File | Place::Variable(_) | Place::Other { .. } => None,
         }
     }
 
@@ -77,12 +84,8 @@ impl Problem {
             Place::Position { line, column } => {
                 group.element(Origin::path(path).line(*line).char_column(*column))
             }
-            Place::Line(excerpt) => group.element(
-                Snippet::source(excerpt.text.as_str())
-                    .path(path)
-                    .line_start(excerpt.line)
-                    .annotation(AnnotationKind::Primary.span(excerpt.highlight.clone())),
-            ),
+            Place::Line(excerpt) => group.element(snippet(excerpt, path)),
+            Place::Other { file, excerpt } => group.element(snippet(excerpt, beside(&path, file))),
         };
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -102,8 +105,14 @@ impl Problem {
             line: Option<usize>,
             column: Option<usize>,
             variable: Option<&'p str>,
+            /// Where it is not blacksky.toml.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            file: Option<&'static str>,
         }
-        let position = self.position();
+        let (file, position) = match &self.place {
+            Place::Other { file, excerpt } => (Some(*file), Some((excerpt.line, excerpt.column))),
+            _ => (None, self.position()),
+        };
         serde_json::json!(Json {
             severity: if self.is_warning { "warning" } else { "error" },
             key: &self.key,
@@ -115,8 +124,21 @@ impl Problem {
                 Place::Variable(name) => Some(name),
                 _ => None,
             },
+            file,
         })
     }
+}
+
+fn snippet(excerpt: &Excerpt, path: String) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    Snippet::source(excerpt.text.as_str())
+        .path(path)
+        .line_start(excerpt.line)
+        .annotation(AnnotationKind::Primary.span(excerpt.highlight.clone()))
+}
+
+/// A file in the folder of another.
+fn beside(path: &str, file: &str) -> String {
+    Path::new(path).with_file_name(file).display().to_string()
 }
 
 /// Everything that is wrong with one file and its environment; at least one error.

@@ -3,7 +3,17 @@
 //! The facts are Heroku's own limits. Whatever the loader refuses in any case (such as two `basic` dynos)
 //! is not repeated here.
 
+mod address;
+pub mod plans;
+mod procfile;
+#[cfg(test)]
+mod tests;
+
+pub use procfile::Starts;
+
 use super::{DatabaseLocation, Dyno, Loaded, Place, Problem, ProcessType, Source, Target};
+
+use procfile::ECO_POOL;
 
 /// Connections of `blacksky migrate`, which runs before each release while the old dynos still run.
 const MIGRATE: u32 = 3;
@@ -26,10 +36,13 @@ pub struct Note {
     pub text: String,
 }
 
-/// Looks at a configuration with Heroku's eyes.
-pub fn heroku(loaded: &Loaded) -> Lints {
+/// Looks at a configuration with Heroku's eyes, and at what is started there.
+pub fn heroku(loaded: &Loaded, starts: Starts<'_>) -> Lints {
     let mut lints = Lints::default();
     lints.process(loaded);
+    lints.procfile(loaded, starts);
+    lints.app_url(loaded);
+    lints.success_url(loaded);
     lints.anti_idle(loaded);
     lints.database(loaded);
     lints.connections(loaded);
@@ -50,8 +63,11 @@ impl Lints {
                     "write \"web\"; or link the bot once as web and change it to worker afterwards",
                 );
                 if dyno == Dyno::Eco {
-                    let text = "An eco worker never falls asleep by itself, but it does with an idle eco web dyno \
-                                of the same app.";
+                    let text = format!(
+                        "An eco worker never falls asleep by itself, but it does with an idle eco web dyno of the \
+                         same app. Awake all month it takes 744 of the {ECO_POOL} hours that all eco dynos of an \
+                         account share."
+                    );
                     self.note("heroku.process", text);
                 }
             }
@@ -61,18 +77,25 @@ impl Lints {
 
     fn anti_idle(&mut self, loaded: &Loaded) {
         let (heroku, anti_idle) = (&loaded.config.heroku, &loaded.config.anti_idle);
+        let platform = &loaded.config.platform;
         let active = anti_idle.is_active(heroku, true);
         match (heroku.process, heroku.dyno) {
-            (ProcessType::Web, Dyno::Eco) if active => self.note(
-                "anti_idle.enabled",
-                format!(
+            (ProcessType::Web, Dyno::Eco) if active => {
+                if heroku.url.is_none() && platform.default_domain.is_none() && platform.dyno.is_none() {
+                    let text = "Without HEROKU_APP_URL a dyno learns its address from the first visit of its page, so \
+                                open it once after each deploy; or set HEROKU_APP_URL to the address that heroku \
+                                info shows.";
+                    self.note("heroku.url", text);
+                }
+                let text = format!(
                     "An eco web dyno falls asleep after 30 minutes without a request; a ping each {} keeps this one \
-                     awake. Awake all month it takes 744 of the 1,000 hours that all eco dynos of an account share: \
+                     awake. Awake all month it takes 744 of the {ECO_POOL} hours that all eco dynos of an account share: \
                      a second such app does not fit, and when they are used up all of them sleep until the next \
                      month. dyno = \"basic\" never sleeps.",
                     anti_idle.interval
-                ),
-            ),
+                );
+                self.note("anti_idle.enabled", text);
+            }
             (ProcessType::Web, Dyno::Eco) => self.warn(
                 loaded,
                 "anti_idle.enabled",
@@ -98,13 +121,7 @@ impl Lints {
 
     fn database(&mut self, loaded: &Loaded) {
         let config = &loaded.config;
-        let on_disk = match &config.database.location {
-            // The default file of a machine at home says nothing about the app.
-            DatabaseLocation::Sqlite(_) => {
-                config.database.allow_ephemeral || loaded.source("database.url") != Source::Default
-            }
-            DatabaseLocation::Postgres(_) | DatabaseLocation::Missing => false,
-        };
+        let on_disk = on_disk(loaded);
         let key = if config.database.allow_ephemeral { "database.allow_ephemeral" } else { "database.url" };
         if on_disk && config.heroku.quantity > 1 {
             self.fail(
@@ -117,10 +134,17 @@ impl Lints {
                 "use Heroku Postgres: remove this key, DATABASE_URL comes with the add-on",
             );
         } else if on_disk {
+            // The lease is in the database, and two dynos would have one each.
+            let preboot = if scales(config.heroku.dyno) && config.heroku.process == ProcessType::Web {
+                "; with preboot old and new dyno would both be linked for minutes, since a file has no lease that \
+                 both of them see"
+            } else {
+                ""
+            };
             self.warn(
                 loaded,
                 key,
-                format!("{key}: the disk of a dyno is wiped every day, and the login with it"),
+                format!("{key}: the disk of a dyno is wiped every day, and the login with it{preboot}"),
                 "use Heroku Postgres: remove this key, DATABASE_URL comes with the add-on",
             );
         }
@@ -140,7 +164,8 @@ impl Lints {
     /// Old and new dynos run at once during a deploy and the daily restart.
     fn connections(&mut self, loaded: &Loaded) {
         let config = &loaded.config;
-        let Some((plan, limit)) = config.heroku.addons.iter().find_map(|addon| plan_limit(addon)) else {
+        let Some((plan, limit)) = config.heroku.addons.iter().find_map(|addon| plans::connections(addon))
+        else {
             return;
         };
         let (dynos, each) = (config.heroku.quantity, config.database.max_connections);
@@ -176,7 +201,7 @@ impl Lints {
     fn standby(&mut self, loaded: &Loaded) {
         let config = &loaded.config;
         let (quantity, ttl) = (config.heroku.quantity, config.lease.ttl);
-        let scales = !matches!(config.heroku.dyno, Dyno::Eco | Dyno::Basic);
+        let scales = scales(config.heroku.dyno);
         if quantity > 1 {
             let others = if quantity == 2 { "the other stands" } else { "the others stand" };
             self.note(
@@ -200,7 +225,7 @@ impl Lints {
                 ),
             );
         }
-        if scales && config.heroku.process == ProcessType::Web {
+        if scales && config.heroku.process == ProcessType::Web && !on_disk(loaded) {
             let text = "Preboot (heroku features:enable preboot) runs old and new dynos together for about three \
                         minutes: the new ones stand by meanwhile, and take over when the old ones stop.";
             self.note("heroku.dyno", text);
@@ -248,111 +273,28 @@ impl Lints {
     }
 }
 
-/// Connections that a plan allows, as far as they are known.
-fn plan_limit(addon: &str) -> Option<(&str, u32)> {
-    let plan = addon.strip_prefix("heroku-postgresql:")?;
-    match plan {
-        "essential-0" | "essential-1" => Some((plan, 20)),
-        "essential-2" => Some((plan, 40)),
-        _ => None,
+/// Heroku runs more than one such dyno per process type, and knows preboot for them.
+fn scales(dyno: Dyno) -> bool {
+    !matches!(dyno, Dyno::Eco | Dyno::Basic)
+}
+
+/// The app would keep its sessions in a file on the dyno.
+fn on_disk(loaded: &Loaded) -> bool {
+    let database = &loaded.config.database;
+    match &database.location {
+        // The default file of a machine at home says nothing about the app.
+        DatabaseLocation::Sqlite(_) => {
+            database.allow_ephemeral || loaded.source("database.url") != Source::Default
+        }
+        DatabaseLocation::Postgres(_) | DatabaseLocation::Missing => false,
     }
 }
 
-fn place(loaded: &Loaded, key: &str) -> Place {
+/// Where a key was set.
+pub fn place(loaded: &Loaded, key: &str) -> Place {
     match loaded.source(key) {
         Source::Default => Place::File,
         Source::File { line, column } => Place::Position { line, column },
         Source::Env { variable } => Place::Variable(variable),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::config::{Config, NoEnvironment};
-
-    fn lints(file: &str) -> Lints {
-        let loaded = Config::parse(Path::new("blacksky.toml"), file.as_bytes().to_vec(), &NoEnvironment);
-        heroku(&loaded.expect("a good file"))
-    }
-
-    fn keys(lints: &Lints) -> Vec<(bool, &str)> {
-        lints.problems.iter().map(|problem| (problem.is_warning, problem.key.as_str())).collect()
-    }
-
-    fn noted(lints: &Lints, words: &str) -> bool {
-        lints.notes.iter().any(|note| note.text.contains(words))
-    }
-
-    #[test]
-    fn the_default_is_good_and_says_how_to_get_a_standby() {
-        let lints = lints("");
-        assert_eq!(keys(&lints), []);
-        assert!(noted(&lints, "one basic dyno per process type"), "{lints:?}");
-        assert!(noted(&lints, "BLACKSKY_SECRET_KEY and BLACKSKY_ADMIN_TOKEN are not set here"));
-        assert!(!noted(&lints, "Preboot"));
-    }
-
-    #[test]
-    fn two_dynos_fit_essential_0_and_are_explained() {
-        let lints = lints("[heroku]\ndyno = \"standard-1x\"\nquantity = 2\n[lease]\nttl = \"20s\"\n");
-        assert_eq!(keys(&lints), []);
-        assert!(noted(&lints, "the other stands by") && noted(&lints, "within 20s"), "{lints:?}");
-        assert!(noted(&lints, "Preboot"));
-        assert!(noted(&lints, "only the holder's own page"));
-    }
-
-    #[test]
-    fn dynos_times_connections_are_held_against_the_plan_also_during_a_deploy() {
-        let file = |dynos: u32, each: u32, plan: &str| {
-            format!(
-                "[heroku]\ndyno = \"standard-1x\"\nquantity = {dynos}\naddons = [\"heroku-postgresql:{plan}\"]\n\
-                 [database]\nmax_connections = {each}\n"
-            )
-        };
-        let key = "database.max_connections";
-        for (dynos, each, plan, expected) in [
-            (2, 4, "essential-0", vec![]),
-            (3, 4, "essential-0", vec![(true, key)]),
-            (5, 4, "essential-1", vec![(true, key)]),
-            (6, 4, "essential-0", vec![(false, key)]),
-            (3, 4, "essential-2", vec![]),
-            (9, 20, "standard-0", vec![]),
-        ] {
-            assert_eq!(keys(&lints(&file(dynos, each, plan))), expected, "{dynos} × {each} on {plan}");
-        }
-        let problem = lints(&file(3, 4, "essential-0")).problems.remove(0);
-        assert!(problem.what.contains("27 connections (2 × 3 × 4, and 3 for migrate)"), "{}", problem.what);
-        assert!(
-            problem.help.as_deref().is_some_and(|help| help.contains("max_connections = 2")),
-            "{problem:?}"
-        );
-        assert_eq!(problem.position(), Some((6, 19)), "where the file says it");
-    }
-
-    #[test]
-    fn what_sleeps_or_forgets_is_told() {
-        let eco = lints("[heroku]\ndyno = \"eco\"\n");
-        assert_eq!(keys(&eco), []);
-        assert!(noted(&eco, "744 of the 1,000 hours"), "{eco:?}");
-        let sleeper = "[heroku]\ndyno = \"eco\"\n[anti_idle]\nenabled = false\n";
-        assert_eq!(keys(&lints(sleeper)), [(true, "anti_idle.enabled")]);
-        let pointless = "[anti_idle]\nenabled = true\n";
-        assert_eq!(keys(&lints(pointless)), [(true, "anti_idle.enabled")]);
-        let elsewhere = "[anti_idle]\nenabled = true\ntargets = [\"https://example.com/\"]\n";
-        assert_eq!(keys(&lints(elsewhere)), []);
-        let nowhere = "[heroku]\nprocess = \"worker\"\n[anti_idle]\nenabled = true\n";
-        assert_eq!(keys(&lints(nowhere)), [(true, "heroku.process"), (true, "anti_idle.targets")]);
-        let worker = lints("[heroku]\nprocess = \"worker\"\ndyno = \"eco\"\n");
-        assert_eq!(keys(&worker), [(true, "heroku.process")]);
-        assert!(noted(&worker, "never falls asleep by itself"));
-        let on_disk = "[database]\nallow_ephemeral = true\n";
-        assert_eq!(keys(&lints(on_disk)), [(true, "database.allow_ephemeral")]);
-        let two = format!("[heroku]\ndyno = \"standard-1x\"\nquantity = 2\n{on_disk}");
-        assert_eq!(keys(&lints(&two)), [(false, "database.allow_ephemeral")]);
-        assert_eq!(keys(&lints("[database]\nurl = \"sqlite:bot.db\"\n")), [(true, "database.url")]);
-        assert_eq!(keys(&lints("[heroku]\naddons = []\n")), [(true, "heroku.addons")]);
     }
 }
