@@ -304,6 +304,8 @@ pub(super) trait Engine:
 {
     fn kind(&self) -> &'static str;
     async fn migrate(&self) -> Result<Migrated, StoreError>;
+    /// Version of the tables; `None` before the first migration.
+    async fn schema(&self) -> Result<Option<i64>, StoreError>;
     async fn close(&self);
     /// Bytes that the database takes.
     async fn size(&self) -> Result<u64, StoreError>;

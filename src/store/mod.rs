@@ -23,6 +23,7 @@ mod copy;
 mod delivery;
 mod dyno;
 mod engine;
+pub mod examine;
 mod export;
 mod history;
 mod inbox;

@@ -9,6 +9,7 @@ mod connections;
 mod copy;
 mod delivery;
 mod dyno;
+mod examine;
 mod history;
 mod jobs;
 mod lease;
@@ -21,6 +22,8 @@ mod published;
 mod reseal;
 mod retention;
 mod rows;
+
+pub(super) use examine::examine;
 
 use std::fmt;
 use std::str::FromStr;
@@ -225,6 +228,10 @@ impl Engine for Postgres {
         // The versions stand; how the connection ends is of no interest.
         let _ = connection.close().await;
         Ok(Migrated { from, to: known })
+    }
+
+    async fn schema(&self) -> Result<Option<i64>, StoreError> {
+        self.version().await
     }
 
     async fn close(&self) {

@@ -90,7 +90,8 @@ pub(super) fn is_undefined(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if matches!(error.code().as_deref(), Some("42P01" | "3F000")))
 }
 
-fn text(error: &sqlx::Error) -> String {
+/// What it means and what to do.
+pub(super) fn text(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => server(error.code().as_deref().unwrap_or("")),
         sqlx::Error::Io(error) => network(error),

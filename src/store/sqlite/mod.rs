@@ -184,14 +184,7 @@ impl Engine for Sqlite {
             .await
             .map_err(|error| StoreError::Unavailable { problem: format!("the lock task ended: {error}") })?
             .map_err(|error| file_problem(&path, "locked", &error))?;
-        let found: Option<i64> = match sqlx::query("SELECT max(version) FROM migration WHERE success")
-            .fetch_one(&self.writer)
-            .await
-        {
-            Ok(row) => column(&row, 0)?,
-            Err(sqlx::Error::Database(error)) if error.message().contains("no such table") => None,
-            Err(error) => return Err(problem(&error)),
-        };
+        let found = self.schema().await?;
         let migrator = migrate::sqlite();
         let known = migrate::known(&migrator);
         let from = found.unwrap_or(0);
@@ -204,6 +197,15 @@ impl Engine for Sqlite {
         }
         drop(lock);
         Ok(Migrated { from, to: known })
+    }
+
+    async fn schema(&self) -> Result<Option<i64>, StoreError> {
+        const VERSION: &str = "SELECT max(version) FROM migration WHERE success";
+        match sqlx::query(VERSION).fetch_one(&self.writer).await {
+            Ok(row) => column(&row, 0),
+            Err(sqlx::Error::Database(error)) if error.message().contains("no such table") => Ok(None),
+            Err(error) => Err(problem(&error)),
+        }
     }
 
     async fn close(&self) {
