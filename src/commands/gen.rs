@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::{Cli, Gen};
 use crate::config::NoEnvironment;
 use crate::exit::{Exit, Failure};
-use crate::r#gen::{self, Artifact, Force};
+use crate::r#gen::{self, Artifact, Force, existing};
 
 use super::{load, output};
 
@@ -16,7 +16,9 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
     let files = r#gen::artifacts(&loaded.config);
     let folder =
         cli.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if args.print {
+    if args.commands {
+        output::print(&existing::script(&loaded.config))?;
+    } else if args.print {
         for file in files.iter().filter(|file| file.path != r#gen::DIGESTS) {
             let on_disk = match std::fs::read(folder.join(file.path)) {
                 Ok(bytes) => Some(bytes),
@@ -38,11 +40,15 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
         output::print(&format!("{} are up to date", names(&files)))?;
     } else {
         let report = r#gen::write(folder, &files, if args.force { Force::Yes } else { Force::No })?;
+        let is_new = report.written.contains(&"app.json");
         for path in report.written {
             output::print(&format!("wrote {path}"))?;
         }
         for path in report.same {
             output::print(&format!("same  {path}"))?;
+        }
+        if is_new {
+            output::print(&format!("\n{}", existing::script(&loaded.config)))?;
         }
     }
     Ok(Exit::Ok)

@@ -7,6 +7,7 @@
 
 pub mod app_json;
 pub mod container;
+pub mod existing;
 #[cfg(test)]
 mod heroku_tests;
 pub mod package_json;
