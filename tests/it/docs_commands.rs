@@ -303,6 +303,9 @@ impl World {
             }
             _ => {}
         }
+        if matches!(short[..], ["session", "export", ..]) {
+            fs::remove_file(folder.path().join("main.export")).expect("made for import");
+        }
         if way == Way::Starts {
             // The port of its ready line is what it is known by.
             let mut process = Blacksky::in_folder(folder.path()).run(&self.server.url());
