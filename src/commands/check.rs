@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Check, Cli};
 use crate::config::lints::{self, Lints, Starts};
-use crate::config::{Client, Config, DatabaseLocation, Loaded, Problem, ProcessEnvironment, problem};
+use crate::config::{Build, Client, Config, DatabaseLocation, Loaded, Problem, ProcessEnvironment, problem};
 use crate::exit::{Exit, Failure};
 use crate::init::tracked;
 
@@ -45,17 +45,17 @@ fn found(loaded: &Loaded, args: &Check) -> Lints {
     lints
 }
 
-/// What Heroku would start is told by the files beside blacksky.toml.
+/// What Heroku would start is told by the Procfile beside blacksky.toml, unless it is a container.
 fn with_files(loaded: &Loaded) -> Lints {
     let folder = &loaded.config.folder;
+    if loaded.config.heroku.build == Build::Container {
+        return lints::heroku(loaded, Starts::Unknown);
+    }
     let procfile = std::fs::read(folder.join("Procfile"));
     let text = procfile.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
     let starts = match &text {
         Ok(text) => Starts::Procfile(text),
-        // A container's process is named in heroku.yml.
-        Err(error) if error.kind() == ErrorKind::NotFound && !folder.join("heroku.yml").exists() => {
-            Starts::Nothing
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Starts::Nothing,
         Err(_) => Starts::Unknown,
     };
     lints::heroku(loaded, starts)

@@ -51,6 +51,8 @@ choice! {
         PerformanceM = "performance-m",
         PerformanceL = "performance-l",
     }
+    // Both ended in November 2022.
+    gone { "free" => "eco", "hobby" => "basic" }
 }
 
 impl Dyno {

@@ -13,7 +13,8 @@ const INTRODUCTION: &str = "\
 Made from the source by `BLACKSKY_UPDATE=1 cargo test --features simulator --lib drift`; do not edit.
 
 `blacksky explain CODE` prints each of these texts, `blacksky explain` lists them, and `blacksky doctor` looks for what
-is wrong: database, port, address, disk, keys, Node, WhatsApp itself. On the app: `heroku run blacksky doctor`.
+is wrong: database, port, address, disk, keys, Node, WhatsApp itself. On the app: `heroku run blacksky doctor`, where the Rust
+buildpack built it `heroku run ./target/release/blacksky doctor`.
 ";
 
 /// The text of the committed file.

@@ -39,7 +39,9 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The webhook did not take messages",
         "Some were tried for `webhook_give_up` and then put aside, so that they hold up nobody.",
         "They are kept in the database, sealed, and posted again when you say so.",
-        &["Mend the program behind the webhook, then press Post again on the page (docs/webhooks.md)."],
+        &[
+            "Mend the program behind the webhook, then press Try the dead letters again on the page (docs/webhooks.md).",
+        ],
     ),
     warning(
         "session_removed",

@@ -17,7 +17,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "401",
         "Logged out",
         "The phone removed this linked device (Linked devices), the account was not used on the phone for about two \
-         weeks, or the device was not linked for about 30 days. The session is over; no program can bring it back.",
+         weeks, or the device was not online for about 30 days. The session is over; no program can bring it back.",
         "The session is archived, not deleted, and the bot goes on to pairing: state `logged_out`, then `pairing`. It never dials on with the dead \
          login, and never puts a backup of it back.",
         &[

@@ -78,10 +78,7 @@ pub fn text(config: &Config) -> String {
         repository: public(app.repository.as_ref()),
         logo: public(app.logo.as_ref()),
         success_url: success_url(config),
-        stack: match config.heroku.build {
-            Build::Container => "container",
-            Build::Buildpack | Build::Npm => &config.heroku.stack,
-        },
+        stack: stack(config),
         addons: &config.heroku.addons,
         buildpacks: config.heroku.buildpacks.iter().map(|url| Buildpack { url }).collect(),
         env: variables(config),
@@ -95,6 +92,14 @@ pub fn text(config: &Config) -> String {
     let mut text = serde_json::to_string_pretty(&app_json).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// What the app runs on.
+pub(super) fn stack(config: &Config) -> &str {
+    match config.heroku.build {
+        Build::Container => "container",
+        Build::Buildpack | Build::Npm => &config.heroku.stack,
+    }
 }
 
 /// A file that is published holds no address with a password or token.

@@ -4,6 +4,7 @@
 //! The lines can be run again and again: an add-on that is there is not added twice, and a secret that is set is
 //! never replaced, since the sessions could not be read afterwards; neither when Heroku does not answer.
 
+use super::app_json;
 use crate::config::{Config, ProcessType};
 
 const INTRODUCTION: &str = "\
@@ -19,7 +20,7 @@ pub fn script(config: &Config) -> String {
 
 fn commands(config: &Config) -> Vec<String> {
     let heroku = &config.heroku;
-    let mut lines = vec![format!("heroku stack:set {}", quoted(&heroku.stack))];
+    let mut lines = vec![format!("heroku stack:set {}", quoted(app_json::stack(config)))];
     if !heroku.buildpacks.is_empty() {
         lines.push("heroku buildpacks:clear".to_owned());
     }
@@ -79,6 +80,12 @@ mod tests {
             "[heroku]\ndyno = \"standard-1x\"\nquantity = 2\nbuildpacks = [\"heroku/nodejs\", \
              \"https://example.com/it's;one\"]\naddons = [\"heroku-postgresql:essential-1\", \"papertrail\"]\n"
         ));
+    }
+
+    #[test]
+    fn a_container_has_its_own_stack_and_no_buildpacks() {
+        let lines = script_of("[heroku]\nbuild = \"container\"\n");
+        assert!(lines.contains("\nheroku stack:set container\n") && !lines.contains("buildpacks"), "{lines}");
     }
 
     #[test]

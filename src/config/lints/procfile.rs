@@ -12,7 +12,7 @@ pub(super) const ECO_POOL: u32 = 1000;
 /// What the files beside blacksky.toml start on Heroku.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Starts<'t> {
-    /// Nobody looked, or it is no Procfile that says it (heroku.yml).
+    /// Nobody looked, or it is no Procfile that says it (a container).
     Unknown,
     /// There is no Procfile.
     Nothing,

@@ -1,8 +1,10 @@
 //! Enums of a few words.
 
-/// Defines an enum whose variants are words of the file: parsing, schema and Display from one list.
+/// Defines an enum whose variants are words of the file: parsing, schema and Display from one list. `gone` are words
+/// that were good once, and what to write now.
 macro_rules! choice {
-    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }
+     $(gone { $($gone:literal => $instead:literal),+ $(,)? })?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         $vis enum $name { $($(#[$variant_doc])* $variant),+ }
@@ -35,6 +37,7 @@ macro_rules! choice {
             fn from_text(text: &str) -> Result<Self, $crate::config::values::Wrong> {
                 match text {
                     $($word => Ok(Self::$variant),)+
+                    $($($gone => Err($crate::config::values::choice::gone($instead)),)+)?
                     _ => Err($crate::config::values::choice::unknown(text, Self::WORDS)),
                 }
             }
@@ -62,6 +65,11 @@ pub(crate) fn one_of(words: &[&str]) -> String {
         [only] => only.clone(),
         _ => format!("one of {}", quoted.join(", ")),
     }
+}
+
+/// A word that was good once.
+pub(crate) fn gone(instead: &str) -> Wrong {
+    Wrong::value("is not offered by Heroku any more", format!("write \"{instead}\""))
 }
 
 /// A word that is none of `words`.
