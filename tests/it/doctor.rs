@@ -161,13 +161,13 @@ async fn what_is_wrong_with_a_database_is_told_apart() {
 
     let mut admin = PgConnection::connect(&url).await.expect("connects");
     for sql in [
-        "CREATE ROLE narrow LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 5",
-        "CREATE ROLE guest LOGIN PASSWORD 'hunter2'",
+        // Roles are the whole cluster's.
+        "CREATE ROLE doctor_narrow LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 5",
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
     ] {
         sqlx::raw_sql(sql).execute(&mut admin).await.expect(sql);
     }
-    let narrow = url.replace(&format!("{USER}:{PASSWORD}"), "narrow:hunter2");
+    let narrow = url.replace(&format!("{USER}:{PASSWORD}"), "doctor_narrow:hunter2");
     let narrow = doctor(with(&narrow)).await;
     narrow.is("database.connections", "warn", "5 allowed");
     narrow.is("database.write", "fail", "may not write to the schema");
