@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use url::Url;
 
-use super::lints::plans;
+use super::lints::ended;
 use super::listing::Listing;
 use super::problem::Problem;
 use super::reader::{Origin, Reader, Setting, Table};
@@ -180,7 +180,7 @@ impl Heroku {
     /// Things that Heroku accepted once or may not accept yet.
     fn warn(&self, reader: &mut Reader<'_>, addons: Option<&Origin>, stack: Option<&Origin>) {
         for addon in &self.addons {
-            if let (Some(instead), Some(origin)) = (plans::instead_of(addon), addons) {
+            if let (Some(instead), Some(origin)) = (ended::instead_of(addon), addons) {
                 let place = reader.place(origin, true);
                 reader.push(Problem::warning(
                     place,
@@ -194,7 +194,7 @@ impl Heroku {
             && !["heroku-22", "heroku-24"].contains(&self.stack.as_str())
         {
             let place = reader.place(origin, true);
-            let (what, help) = if plans::stack_ended(&self.stack) {
+            let (what, help) = if ended::stack_ended(&self.stack) {
                 ("is a stack on which Heroku builds nothing any more", "write \"heroku-24\"")
             } else {
                 (

@@ -10,21 +10,23 @@ pub struct DatabasePlan {
     pub name: String,
     /// What it holds.
     pub size: Size,
+    /// Connections that it allows.
+    pub connections: u32,
 }
 
 const GB: u64 = 1024;
-/// In MB. Each size of the larger tiers holds the same in all of them.
-const ESSENTIAL: [(&str, u64); 3] = [("0", GB), ("1", 10 * GB), ("2", 32 * GB)];
-const LARGER: [(&str, u64); 9] = [
-    ("0", 64 * GB),
-    ("2", 256 * GB),
-    ("3", 512 * GB),
-    ("4", 768 * GB),
-    ("5", 1024 * GB),
-    ("6", 1536 * GB),
-    ("7", 2048 * GB),
-    ("8", 3072 * GB),
-    ("9", 4096 * GB),
+/// MB and connections. Each size of the larger tiers has the same in all of them.
+const ESSENTIAL: [(&str, u64, u32); 3] = [("0", GB, 20), ("1", 10 * GB, 20), ("2", 32 * GB, 40)];
+const LARGER: [(&str, u64, u32); 9] = [
+    ("0", 64 * GB, 120),
+    ("2", 256 * GB, 400),
+    ("3", 512 * GB, 500),
+    ("4", 768 * GB, 500),
+    ("5", 1024 * GB, 500),
+    ("6", 1536 * GB, 500),
+    ("7", 2048 * GB, 500),
+    ("8", 3072 * GB, 500),
+    ("9", 4096 * GB, 500),
 ];
 
 impl Heroku {
@@ -32,13 +34,13 @@ impl Heroku {
     pub fn database_plan(&self) -> Option<DatabasePlan> {
         let name = self.addons.iter().find_map(|addon| addon.strip_prefix("heroku-postgresql:"))?;
         let (tier, number) = name.rsplit_once('-')?;
-        let sizes: &[(&str, u64)] = match tier {
+        let sizes: &[(&str, u64, u32)] = match tier {
             "essential" => &ESSENTIAL,
             "standard" | "premium" | "private" | "shield" => &LARGER,
             _ => return None,
         };
-        let (_, megabytes) = sizes.iter().find(|(one, _)| *one == number)?;
-        Some(DatabasePlan { name: name.to_owned(), size: Size::megabytes(*megabytes) })
+        let (_, megabytes, connections) = *sizes.iter().find(|(one, ..)| *one == number)?;
+        Some(DatabasePlan { name: name.to_owned(), size: Size::megabytes(megabytes), connections })
     }
 }
 
@@ -54,15 +56,15 @@ mod tests {
             let file = format!("[heroku]\naddons = [{addons}]\n");
             let loaded = Config::parse(Path::new("blacksky.toml"), file.into_bytes(), &NoEnvironment);
             let plan = loaded.expect("holds").config.heroku.database_plan();
-            plan.map(|plan| (plan.name, plan.size))
+            plan.map(|plan| (plan.name, plan.size, plan.connections))
         };
         assert_eq!(
             plan("\"papertrail\", \"heroku-postgresql:essential-0\""),
-            Some(("essential-0".into(), Size::megabytes(1024)))
+            Some(("essential-0".into(), Size::megabytes(1024), 20))
         );
         assert_eq!(
-            plan("\"heroku-postgresql:premium-2\"").map(|plan| plan.1),
-            Some(Size::megabytes(256 * 1024))
+            plan("\"heroku-postgresql:premium-2\""),
+            Some(("premium-2".into(), Size::megabytes(256 * 1024), 400))
         );
         for none in [
             "",

@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::Finding;
-use crate::config::lints::plans;
 use crate::config::{Config, DatabaseLocation, Tls};
 use crate::store::examine::{self, Schema, Server};
 use crate::store::{Owner, Store, StoreError};
@@ -86,6 +85,7 @@ fn of_server(config: &Config, server: &Server) -> Vec<Finding> {
             Finding::fail("database.write", problem.clone(), "heroku pg:info shows size and state")
         }
     });
+    findings.push(size(config, server));
     findings.push(clock(server.clock_ahead, server.round_trip));
     findings
 }
@@ -133,9 +133,10 @@ fn connections(config: &Config, server: &Server) -> Finding {
     let (dynos, each) = (config.heroku.quantity, config.database.max_connections);
     // Old and new dynos run at once during a deploy.
     let wanted = 2 * dynos * each;
-    let plan = config.heroku.addons.iter().find_map(|addon| plans::connections(addon));
-    let said = match plan {
-        Some((plan, of_plan)) if of_plan != limit => format!("; {plan} is known for {of_plan}"),
+    let said = match config.heroku.database_plan() {
+        Some(plan) if plan.connections != limit => {
+            format!("; {} is known for {}", plan.name, plan.connections)
+        }
         _ => String::new(),
     };
     let message = format!(
@@ -149,6 +150,22 @@ fn connections(config: &Config, server: &Server) -> Finding {
         )
     } else if used + each > limit {
         Finding::warn(CHECK, message, "end other clients of the database: heroku pg:ps, heroku pg:killall")
+    } else {
+        Finding::ok(CHECK, message)
+    }
+}
+
+fn size(config: &Config, server: &Server) -> Finding {
+    const CHECK: &str = "database.size";
+    let in_mb = |bytes: u64| bytes.div_ceil(1 << 20);
+    let Some(plan) = config.heroku.database_plan().filter(|_| !server.local) else {
+        return Finding::ok(CHECK, format!("{} MB", in_mb(server.size)));
+    };
+    let message = format!("{} MB of the {} MB of {}", in_mb(server.size), in_mb(plan.size.get()), plan.name);
+    if server.size / 9 >= plan.size.get() / 10 {
+        let todo = "take a larger plan, or let [backup] keep less: above the limit Heroku takes the \
+                    right to write away";
+        Finding::warn(CHECK, message, todo)
     } else {
         Finding::ok(CHECK, message)
     }

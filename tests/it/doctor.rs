@@ -79,6 +79,7 @@ async fn a_good_environment_is_good_and_is_not_changed() {
     fresh.is("database.pooler", "ok", "of its own");
     fresh.is("database.connections", "ok", "allowed; essential-0 is known for 20");
     fresh.is("database.write", "ok", "taken back");
+    fresh.is("database.size", "ok", " MB");
     fresh.is("database.clock", "ok", "within 0.");
     fresh.is("database.schema", "warn", "no tables yet → blacksky migrate");
     fresh.is("secret_key", "ok", "its id is ");

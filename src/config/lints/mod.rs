@@ -4,13 +4,14 @@
 //! is not repeated here.
 
 mod address;
-pub mod plans;
+pub(super) mod ended;
 mod procfile;
 #[cfg(test)]
 mod tests;
 
 pub use procfile::Starts;
 
+use super::plans::DatabasePlan;
 use super::{DatabaseLocation, Dyno, Loaded, Place, Problem, ProcessType, Source, Target};
 
 use procfile::ECO_POOL;
@@ -164,8 +165,7 @@ impl Lints {
     /// Old and new dynos run at once during a deploy and the daily restart.
     fn connections(&mut self, loaded: &Loaded) {
         let config = &loaded.config;
-        let Some((plan, limit)) = config.heroku.addons.iter().find_map(|addon| plans::connections(addon))
-        else {
+        let Some(DatabasePlan { name: plan, connections: limit, .. }) = config.heroku.database_plan() else {
             return;
         };
         let (dynos, each) = (config.heroku.quantity, config.database.max_connections);

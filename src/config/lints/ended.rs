@@ -1,8 +1,7 @@
-//! Heroku's plans and sizes: what ended, and how many connections a database plan allows.
+//! Plans and stacks that Heroku has ended.
 //!
-//! Data, so that a change of Heroku's is a change of one line. Sources: Dev Center, "Choosing the Right Heroku
-//! Postgres Plan", "Heroku Stacks", and the changelog entries on free plans (November 2022) and on mini and
-//! basic (May 2024).
+//! Data, so that a change of Heroku's is a change of one line. Sources: Dev Center, "Heroku Stacks", and the
+//! changelog entries on free plans (November 2022) and on mini and basic (May 2024).
 
 /// Plans of an add-on that cannot be had any more, and what to take.
 const ENDED: [(&str, &str); 14] = [
@@ -34,25 +33,6 @@ pub fn stack_ended(stack: &str) -> bool {
     ["heroku-14", "heroku-16", "heroku-18", "heroku-20"].contains(&stack)
 }
 
-/// Connections that a database plan allows, as far as they are known.
-pub fn connections(addon: &str) -> Option<(&str, u32)> {
-    let plan = addon.strip_prefix("heroku-postgresql:")?;
-    let limit = match plan {
-        "essential-0" | "essential-1" => 20,
-        "essential-2" => 40,
-        _ => {
-            let (family, size) = plan.split_once('-')?;
-            match (family, size) {
-                ("standard" | "premium" | "private" | "shield", "0") => 120,
-                ("standard" | "premium" | "private" | "shield", "2") => 400,
-                ("standard" | "premium" | "private" | "shield", _) => 500,
-                _ => return None,
-            }
-        }
-    };
-    Some((plan, limit))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,29 +50,9 @@ mod tests {
             let instead = instead_of(ended).expect("a replacement");
             assert!(Addon::from_text(ended).is_ok() && Addon::from_text(&instead).is_ok(), "{ended}");
             assert_eq!(instead_of(&instead), None, "{ended} leads to a plan that ended too");
-            if ended.starts_with("heroku-postgresql") {
-                assert!(connections(&instead).is_some(), "{instead}");
-            }
         }
         assert!(
             Stack::from_text("heroku-20").is_ok() && stack_ended("heroku-20") && !stack_ended("heroku-24")
         );
-    }
-
-    #[test]
-    fn limits_go_by_the_plan() {
-        for (plan, limit) in [
-            ("essential-0", Some(20)),
-            ("essential-2", Some(40)),
-            ("standard-0", Some(120)),
-            ("premium-2", Some(400)),
-            ("standard-4", Some(500)),
-            ("something-new", None),
-            ("essential", None),
-        ] {
-            let found = connections(&format!("heroku-postgresql:{plan}")).map(|(_, limit)| limit);
-            assert_eq!(found, limit, "{plan}");
-        }
-        assert_eq!(connections("papertrail:choklad"), None);
     }
 }
