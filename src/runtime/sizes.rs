@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn nine_tenths_of_the_plan_are_tight() {
-        let plan = DatabasePlan { name: "essential-0".into(), size: Size::megabytes(1024) };
+        let plan = DatabasePlan { name: "essential-0".into(), size: Size::megabytes(1024), connections: 20 };
         let tight = |megabytes: u64| of(megabytes << 20, Some(&plan)).tight;
         assert_eq!((tight(921), tight(922), tight(5000)), (false, true, true));
         assert!(!of(u64::MAX, None).tight);
