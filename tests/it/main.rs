@@ -57,6 +57,8 @@ mod dyno_rules;
 #[cfg(feature = "simulator")]
 mod explain;
 #[cfg(feature = "simulator")]
+mod echo_rate;
+#[cfg(feature = "simulator")]
 mod gen_command;
 #[cfg(feature = "simulator")]
 mod handover;
