@@ -55,9 +55,9 @@ mod dyno_life;
 #[cfg(feature = "simulator")]
 mod dyno_rules;
 #[cfg(feature = "simulator")]
-mod explain;
-#[cfg(feature = "simulator")]
 mod echo_rate;
+#[cfg(feature = "simulator")]
+mod explain;
 #[cfg(feature = "simulator")]
 mod gen_command;
 #[cfg(feature = "simulator")]
