@@ -20,6 +20,7 @@ mod access;
 mod actions;
 mod api;
 mod aside;
+mod code;
 mod day;
 mod events;
 mod gauge;

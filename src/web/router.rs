@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Denial, Gate};
 use super::login::retry_after;
 use super::paths::{HEALTHZ, Paths, STATUS};
-use super::{OwnAddress, Site, Target, actions, api, events, login, metrics, page, proxy, report, requests};
+use super::{
+    OwnAddress, Site, Target, actions, api, code, events, login, metrics, page, proxy, report, requests,
+};
 use crate::bot::handle::BotHandle;
 use crate::measure;
 use crate::runtime::clock;
@@ -107,6 +109,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         .route(&paths.below("logout"), post(login::logout))
         .route(&paths.below("bots/{name}/reconnect"), post(actions::reconnect))
         .route(&paths.below("bots/{name}/qr"), post(actions::new_qr))
+        .route(&paths.below("bots/{name}/code"), get(code::form).post(code::get))
         .route(&paths.below("bots/{name}/restart"), post(actions::restart))
         .route(&paths.below("bots/{name}/webhook"), post(actions::retry_webhook))
         .route(&paths.below("jobs/{name}/run"), post(actions::run_job));

@@ -147,6 +147,42 @@ async fn a_bot_is_paired_by_a_code_and_by_the_qr_of_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_pairs_by_a_code_of_the_page() {
+    let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
+    let process = bot(folder.path()).run(&sim.url());
+    process.until("pairing", PATIENCE).await;
+    let page = process.url("/bots/main/code");
+    let text = async |request: RequestBuilder| {
+        let answer = request.timeout(PATIENCE).send().await.expect("it answers");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let form = |body: &'static str| {
+        let request = client().post(&page).bearer_auth(TOKEN);
+        request.header("content-type", "application/x-www-form-urlencoded").body(body)
+    };
+    assert_eq!(text(client().get(&page)).await.0, 403, "only for the admin");
+    assert_eq!(text(client().get(process.url("/bots/nobody/code")).bearer_auth(TOKEN)).await.0, 404);
+    let (status, html) = text(client().get(&page).bearer_auth(TOKEN)).await;
+    assert!(status == 200 && html.contains("name=\"phone\""), "{html}");
+    let (status, html) = text(form("phone=%22%3E%3Cscript%3E0151")).await;
+    assert!(
+        status == 422 && html.contains("country code, for example") && !html.contains("<script>"),
+        "{html}"
+    );
+    let (status, html) = text(form("phone=%2B49+151+00000001")).await;
+    assert_eq!(status, 200, "{html}");
+    let halves: Vec<&str> =
+        html.split("<b>").skip(1).take(2).filter_map(|part| part.split('<').next()).collect();
+    let code = halves.concat();
+    assert_eq!(code.len(), 8, "{html}");
+    sim.handle().link(&code, PHONE).await.expect("the phone takes the code");
+    process.until("open", PATIENCE).await;
+    let (status, html) = text(form("phone=%2B49+151+00000001")).await;
+    assert!(status == 409 && html.contains("does not wait to be linked"), "{html}");
+    assert!(!process.log().contains(&code), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dyno_in_standby_passes_calls_on() {
     let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
     let database = postgres::database().await;
