@@ -21,6 +21,7 @@ mod api_calls;
 mod api_kills;
 #[cfg(feature = "simulator")]
 mod api_media;
+#[cfg(feature = "simulator")]
 mod api_schema;
 #[cfg(feature = "simulator")]
 mod bad_input;
@@ -140,6 +141,7 @@ mod web_accessible;
 mod web_browser;
 #[cfg(feature = "simulator")]
 mod web_proxy;
+#[cfg(feature = "simulator")]
 mod web_socket;
 #[cfg(feature = "simulator")]
 mod webhook;
