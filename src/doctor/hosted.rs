@@ -138,7 +138,7 @@ fn major(text: &str) -> Option<(&str, u32)> {
 }
 
 fn library(config: &Config, name: &str, found: &init::Found) -> Finding {
-    let check = format!("bots.{name}.library");
+    let check = format!("bots.{name}.baileys");
     match &found.baileys {
         None => Finding::ok(check, "package.json names no Baileys; another library is looked after as well"),
         Some(baileys) if config.folder.join("node_modules").join(&baileys.package).is_dir() => {

@@ -56,13 +56,13 @@ struct Measures {
     database_errors: Series<1, Counter>,
     statement: Histogram,
     connections: Series<2, Gauge>,
-    library: Recorder,
+    client: Recorder,
 }
 
 static MEASURES: LazyLock<Measures> = LazyLock::new(|| {
-    let library = Recorder::default();
+    let client = Recorder::default();
     // Fails when another recorder was set before; then that one hears the library.
-    if metrics::set_global_recorder(library.clone()).is_ok() {
+    if metrics::set_global_recorder(client.clone()).is_ok() {
         whatsapp_rust::telemetry::describe();
     }
     Measures {
@@ -89,7 +89,7 @@ static MEASURES: LazyLock<Measures> = LazyLock::new(|| {
         database_errors: Series::new(["kind"], Counter::default),
         statement: seconds(),
         connections: Series::new(["pool", "state"], Gauge::default),
-        library,
+        client,
     }
 });
 
@@ -260,7 +260,7 @@ pub fn register(registry: &mut Registry) {
         Unit::Seconds,
         all.statement.clone(),
     );
-    registry.register_collector(Box::new(all.library.clone()));
+    registry.register_collector(Box::new(all.client.clone()));
 }
 
 /// How a dial of a native bot ended.

@@ -260,7 +260,7 @@ async fn a_hosted_bot_is_looked_at() {
     assert_eq!(report.code, 1, "{:#}", report.json);
     report.is("bots.main.command", "fail", "index.js is not");
     report.is("bots.main.node", "ok", "Node.js 2");
-    report.is("bots.main.library", "warn", "@whiskeysockets/baileys ^6.7.18 is wanted and not installed");
+    report.is("bots.main.baileys", "warn", "@whiskeysockets/baileys ^6.7.18 is wanted and not installed");
     report.is("bots.main.session_dir", "ok", "made at the first start");
 
     write("index.js", "");
@@ -269,7 +269,7 @@ async fn a_hosted_bot_is_looked_at() {
     let report = doctor(command(file.path())).await;
     assert_eq!(report.code, 0, "{:#}", report.json);
     report.is("bots.main.command", "ok", "node can be started");
-    report.is("bots.main.library", "ok", "6.7.18 is installed");
+    report.is("bots.main.baileys", "ok", "6.7.18 is installed");
     report.is("bots.main.session_dir", "ok", "can be written");
 
     std::fs::write(file.path().join("blacksky.toml"), hosted.replace("\"node\"", "\"./no-such\""))
