@@ -72,6 +72,23 @@ pub async fn scan(sim: &Server, process: &Process) {
     sim.handle().scan(&payload.expect("just seen"), PHONE).expect("it can be scanned");
 }
 
+/// A dyno that waits to be paired, and one that stands by.
+pub async fn two_dynos(sim: &Server, folder: &Path, database: &str) -> (Process, Process) {
+    let dyno = |name: &str| {
+        bot(folder)
+            .env("DYNO", name)
+            .env("DATABASE_URL", database)
+            .env("BLACKSKY_DATABASE_TLS", "disable")
+            .env("BLACKSKY_SECRET_KEY", "a secret key for this test")
+            .run(&sim.url())
+    };
+    let holder = dyno("web.1");
+    holder.until("pairing", PATIENCE).await;
+    let standby = dyno("web.2");
+    standby.until("standby", PATIENCE).await;
+    (holder, standby)
+}
+
 pub async fn start(sim: &Server, folder: &Path) -> Process {
     let process = bot(folder).run(&sim.url());
     scan(sim, &process).await;
@@ -179,17 +196,7 @@ async fn a_message_waits_for_a_link_that_is_away() {
 async fn a_dyno_in_standby_accepts_and_the_holder_sends() {
     let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
     let database = postgres::database().await;
-    let dyno = |name: &str| {
-        bot(folder.path())
-            .env("DYNO", name)
-            .env("DATABASE_URL", database.as_str())
-            .env("BLACKSKY_DATABASE_TLS", "disable")
-            .env("BLACKSKY_SECRET_KEY", "a secret key for this test")
-    };
-    let holder = dyno("web.1").run(&sim.url());
-    holder.until("pairing", PATIENCE).await;
-    let standby = dyno("web.2").run(&sim.url());
-    standby.until("standby", PATIENCE).await;
+    let (holder, standby) = two_dynos(&sim, folder.path(), &database).await;
     scan(&sim, &holder).await;
     holder.until("open", PATIENCE).await;
     let begun = tokio::time::Instant::now();

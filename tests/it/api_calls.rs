@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::api::{ADA, PHONE, TOKEN, ask, bot, scan, start};
+use crate::api::{ADA, PHONE, TOKEN, ask, bot, scan, start, two_dynos};
 use crate::support::blacksky::Process;
 use crate::support::eventually::eventually;
 use crate::support::http::client;
@@ -186,17 +186,7 @@ async fn a_person_pairs_by_a_code_of_the_page() {
 async fn a_dyno_in_standby_passes_calls_on() {
     let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
     let database = postgres::database().await;
-    let dyno = |name: &str| {
-        bot(folder.path())
-            .env("DYNO", name)
-            .env("DATABASE_URL", database.as_str())
-            .env("BLACKSKY_DATABASE_TLS", "disable")
-            .env("BLACKSKY_SECRET_KEY", "a secret key for this test")
-    };
-    let holder = dyno("web.1").run(&sim.url());
-    holder.until("pairing", PATIENCE).await;
-    let standby = dyno("web.2").run(&sim.url());
-    standby.until("standby", PATIENCE).await;
+    let (holder, standby) = two_dynos(&sim, folder.path(), &database).await;
     // Also a code, which passes through the database only sealed.
     let (status, answer) = ask(post(&standby, "pairing/code", &json!({ "phone": PHONE }))).await;
     assert_eq!(status, StatusCode::OK, "{answer}");

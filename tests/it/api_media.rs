@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::api::{ADA, TOKEN, ask, bot, ended, post, scan, start};
+use crate::api::{ADA, TOKEN, ask, bot, ended, post, scan, start, two_dynos};
 use crate::support::blacksky::Process;
 use crate::support::http::client;
 use crate::support::postgres;
@@ -225,17 +225,7 @@ async fn a_media_server_that_refuses_is_tried_again_and_then_given_up() {
 async fn a_dyno_in_standby_takes_a_file_and_the_holder_sends_it() {
     let (sim, folder) = (simulator(), tempfile::tempdir().expect("a folder"));
     let database = postgres::database().await;
-    let dyno = |name: &str| {
-        bot(folder.path())
-            .env("DYNO", name)
-            .env("DATABASE_URL", database.as_str())
-            .env("BLACKSKY_DATABASE_TLS", "disable")
-            .env("BLACKSKY_SECRET_KEY", "a secret key for this test")
-    };
-    let holder = dyno("web.1").run(&sim.url());
-    holder.until("pairing", PATIENCE).await;
-    let standby = dyno("web.2").run(&sim.url());
-    standby.until("standby", PATIENCE).await;
+    let (holder, standby) = two_dynos(&sim, folder.path(), &database).await;
     scan(&sim, &holder).await;
     holder.until("open", PATIENCE).await;
     let bytes = png(1_500_000);
