@@ -14,6 +14,7 @@ on_both!(
     a_key_is_one_message,
     a_key_asked_for_by_many_at_once_is_one_message,
     sessions_have_outboxes_of_their_own,
+    only_so_many_wait,
     whoever_waits_is_told,
     nothing_of_it_reads_under_another_key,
 );
@@ -105,6 +106,22 @@ async fn sessions_have_outboxes_of_their_own(bench: &Bench) {
     store.end_outgoing("main", "A", None, time(1)).await.expect("writes");
     assert_eq!(waiting(&store, "main").await, []);
     assert_eq!(waiting(&store, "other").await, [pair("A", "two")]);
+}
+
+async fn only_so_many_wait(bench: &Bench) {
+    let store = bench.open().await;
+    let none = if bench.file().is_some() { "x''" } else { "''" };
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+        INSERT INTO {}outbox (session, id, digest, created_at, value) SELECT 'main', 'ID' || i, NONE, 0, NONE FROM n";
+    assert_eq!(bench.meddle(&fill.replace("NONE", none)).await, 10_000);
+    assert_eq!(put(&store, "main", "A", Some("k"), "one").await, Accepted::Full);
+    assert_eq!(put(&store, "other", "A", None, "another bot's").await, Accepted::New);
+    // One that has ended makes room.
+    store.end_outgoing("main", "ID7", None, time(1)).await.expect("writes");
+    assert_eq!(put(&store, "main", "A", Some("k"), "one").await, Accepted::New);
+    // What is there already is known although there is no room.
+    assert_eq!(put(&store, "main", "B", Some("k"), "one").await, Accepted::Known { id: "A".into() });
+    assert_eq!(put(&store, "main", "B", None, "two").await, Accepted::Full);
 }
 
 async fn whoever_waits_is_told(bench: &Bench) {
