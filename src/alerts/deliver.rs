@@ -1,6 +1,5 @@
 //! Posts alerts one after another, each until it is taken.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,6 +11,7 @@ use super::message::{self, Sender};
 use crate::config::{AlertFormat, Config, Secret};
 use crate::post::{self, signature};
 use crate::runtime::clock;
+use crate::runtime::status::Board;
 
 /// For one post, connecting included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -118,8 +118,8 @@ impl Hook {
         Err(DeliveryError::Refused { status: status.as_u16(), retry_after })
     }
 
-    /// Posts an alert until it is taken, refused for good, or out of tries.
-    async fn insist(&self, alert: &Alert, stop: &CancellationToken) {
+    /// Posts an alert until it is taken, refused for good, or out of tries; `Err` says why it was not taken.
+    async fn insist(&self, alert: &Alert, stop: &CancellationToken) -> Result<(), String> {
         // The same for each try, so that a receiver knows a repeated one.
         let id = format!("{:016x}", rand::random::<u64>());
         let mut waits = RETRIES.into_iter();
@@ -127,14 +127,14 @@ impl Hook {
             let error = match self.post(alert, &id).await {
                 Ok(status) => {
                     tracing::info!(event = message::word(alert), bot = ?alert.bot, status, "alert sent");
-                    return;
+                    return Ok(());
                 }
                 Err(error) => error,
             };
             let wait = waits.next().filter(|_| error.may_pass() && !stop.is_cancelled());
             let Some(wait) = wait else {
                 tracing::error!(event = message::word(alert), bot = ?alert.bot, "alert not sent: {error}");
-                return;
+                return Err(error.to_string());
             };
             let asked = match &error {
                 DeliveryError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
@@ -152,22 +152,32 @@ impl Hook {
 
 /// Where alerts are put to be delivered.
 #[derive(Debug)]
-pub(super) struct Outbox(mpsc::Sender<Alert>);
+pub(super) struct Outbox {
+    queue: mpsc::Sender<(u64, Alert)>,
+    board: Board,
+}
 
 impl Outbox {
-    /// Queues an alert; when the queue is full it is left out and logged.
-    pub(super) fn put(&self, alert: Alert) {
-        if let Err(error) = self.0.try_send(alert) {
-            let (mpsc::error::TrySendError::Full(alert) | mpsc::error::TrySendError::Closed(alert)) = error;
-            tracing::error!(event = message::word(&alert), bot = ?alert.bot, "alert left out: {QUEUE} wait already");
+    /// Queues the alert that has this number on the board; when the queue is full it is left out and logged.
+    pub(super) fn put(&self, number: u64, alert: Alert) {
+        if let Err(error) = self.queue.try_send((number, alert)) {
+            let (mpsc::error::TrySendError::Full((_, alert)) | mpsc::error::TrySendError::Closed((_, alert))) =
+                error;
+            let problem = format!("{QUEUE} alerts wait already");
+            tracing::error!(event = message::word(&alert), bot = ?alert.bot, "alert left out: {problem}");
+            self.board.update(|snapshot| snapshot.alerts.ended(number, Err(problem)));
         }
     }
 }
 
-/// A queue and the work that empties it; the work ends soon after `stop`.
-pub(super) fn outbox(hook: Hook, stop: CancellationToken) -> (Outbox, impl Future<Output = ()>) {
-    let (sender, mut queue) = mpsc::channel::<Alert>(QUEUE);
-    let hook = Arc::new(hook);
+/// A queue and the work that empties it and notes on the board how each ended; the work ends soon after `stop`.
+pub(super) fn outbox(
+    hook: Hook,
+    board: Board,
+    stop: CancellationToken,
+) -> (Outbox, impl Future<Output = ()>) {
+    let (sender, mut queue) = mpsc::channel::<(u64, Alert)>(QUEUE);
+    let outbox = Outbox { queue: sender, board: board.clone() };
     let work = async move {
         loop {
             let alert = tokio::select! {
@@ -175,20 +185,21 @@ pub(super) fn outbox(hook: Hook, stop: CancellationToken) -> (Outbox, impl Futur
                 alert = queue.recv() => alert,
                 () = stop.cancelled() => None,
             };
-            let Some(alert) = alert else { return };
+            let Some((number, alert)) = alert else { return };
             let telling = hook.insist(&alert, &stop);
             let last = async {
                 stop.cancelled().await;
                 tokio::time::sleep(LAST_WORDS).await;
             };
-            tokio::select! {
-                () = telling => {}
+            let outcome = tokio::select! {
+                outcome = telling => outcome,
                 () = last => {
                     tracing::warn!(event = message::word(&alert), "alert not sent: the process ends");
                     return;
                 }
-            }
+            };
+            board.update(|snapshot| snapshot.alerts.ended(number, outcome.map(|()| clock::now())));
         }
     };
-    (Outbox(sender), work)
+    (outbox, work)
 }

@@ -1,7 +1,7 @@
 //! Tells somebody when a bot needs them: a watcher of the status snapshot and a webhook.
 //!
 //! ```text
-//! snapshot → watch (what is worth telling) → limit (not too often) → deliver (format, sign, retry)
+//! snapshot → watch (what is worth telling) → limit (not too often) → the page → deliver (format, sign, retry)
 //! ```
 //!
 //! A dyno tells of the bots whose link it keeps; one that stands by is silent.
@@ -12,12 +12,12 @@ mod message;
 mod watch;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch::Receiver;
+use futures_util::future::OptionFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AlertKind, Config};
 use crate::runtime::clock;
-use crate::runtime::status::Snapshot;
+use crate::runtime::status::{AlertsStatus, Board};
 
 pub use crate::post::signature;
 pub use deliver::{DeliveryError, Hook};
@@ -37,11 +37,16 @@ pub struct Alert {
     pub left_out: u32,
 }
 
-/// Watches the snapshot and tells, until `stop`. Without a webhook it only waits for `stop`.
-pub async fn run(config: Config, mut snapshot: Receiver<Snapshot>, stop: CancellationToken) {
-    let Some(hook) = Hook::of(&config) else { return stop.cancelled().await };
-    let (outbox, delivering) = deliver::outbox(hook, stop.clone());
+/// Watches the snapshot and tells, until `stop`: on the page, and to the webhook where there is one.
+pub async fn run(config: Config, board: Board, stop: CancellationToken) {
+    let (mut outbox, mut delivering) = (None, None);
+    if let Some(hook) = Hook::of(&config) {
+        let (queue, work) = deliver::outbox(hook, board.clone(), stop.clone());
+        (outbox, delivering) = (Some(queue), Some(work));
+    }
+    board.update(|snapshot| snapshot.alerts = AlertsStatus::new(outbox.is_some()));
     let watching = async {
+        let mut snapshot = board.subscribe();
         let mut watcher = watch::Watcher::new(config.alerts.down_after.get());
         let mut limit = limit::Limit::new(config.alerts.repeat_after.get());
         loop {
@@ -53,7 +58,7 @@ pub async fn run(config: Config, mut snapshot: Receiver<Snapshot>, stop: Cancell
             for alert in alerts {
                 let wanted = alert.kind.is_some_and(|kind| config.alerts.on.contains(&kind));
                 if let Some(alert) = limit.pass(alert, now).filter(|_| wanted) {
-                    outbox.put(alert);
+                    tell(&board, outbox.as_ref(), alert);
                 }
             }
             let later = async {
@@ -69,5 +74,17 @@ pub async fn run(config: Config, mut snapshot: Receiver<Snapshot>, stop: Cancell
             }
         }
     };
-    tokio::join!(watching, delivering);
+    tokio::join!(watching, OptionFuture::from(delivering));
+}
+
+/// Puts an alert on the page and into the queue to the webhook.
+fn tell(board: &Board, outbox: Option<&deliver::Outbox>, alert: Alert) {
+    let mut number = 0;
+    board.update(|snapshot| {
+        let Alert { bot, text, at, left_out, .. } = alert.clone();
+        number = snapshot.alerts.note(message::word(&alert), bot, text, left_out, at);
+    });
+    if let Some(outbox) = outbox {
+        outbox.put(number, alert);
+    }
 }

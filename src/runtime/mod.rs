@@ -114,7 +114,7 @@ impl Running {
         let quota = dyno.then_some(config.heroku.memory);
         page.spawn("memory", memory::watch(quota, board.clone(), restart.clone(), page.stop_token()));
         page.spawn("anti-idle", anti_idle::run(config.clone(), own, board.clone(), page.stop_token()));
-        page.spawn("alerts", alerts::run(config.clone(), board.subscribe(), page.stop_token()));
+        page.spawn("alerts", alerts::run(config.clone(), board.clone(), page.stop_token()));
 
         let (handover_wait, longest_wait) = (dyno::handover_wait(&config), longest_wait(&config));
         let mut bots = Tasks::new(CancellationToken::new());

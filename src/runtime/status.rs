@@ -10,12 +10,14 @@ use tokio::sync::watch;
 
 use crate::link::LinkState;
 
+mod alerts;
 mod anti_idle;
 mod history;
 mod hosted;
 mod jobs;
 mod webhook;
 
+pub use alerts::{AlertStatus, AlertsStatus};
 pub use anti_idle::{AntiIdleStatus, Ping, TargetStatus};
 pub use history::{BotHistory, HANDOVER, Hour, Interruption, Month, NOT_KEPT, Piece};
 pub use hosted::{ChildState, ChildStatus, HostedStatus, RelayStatus, RelayWay, VaultStatus};
@@ -41,6 +43,8 @@ pub struct Snapshot {
     pub memory: Option<Memory>,
     /// Pings that keep the dyno awake; `None` where there are none.
     pub anti_idle: Option<AntiIdleStatus>,
+    /// What was told of the bots.
+    pub alerts: AlertsStatus,
     /// Jobs by name.
     pub jobs: BTreeMap<String, JobStatus>,
     /// The dyno this process is, e.g. "web.1"; `None` outside of Heroku.
@@ -344,6 +348,7 @@ impl Board {
             database_size: None,
             memory: None,
             anti_idle: None,
+            alerts: AlertsStatus::default(),
             jobs: BTreeMap::new(),
             dyno: None,
             stopping: false,

@@ -18,6 +18,7 @@ use crate::store::Store;
 
 mod access;
 mod actions;
+mod alerts;
 mod api;
 mod aside;
 mod code;

@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::access::{Access, Denial, Proof};
+use super::alerts::AlertLine;
 use super::day::DayCard;
 use super::gauge::{Gauge, gauges};
 use super::hosted::{self, HostedCard};
@@ -59,6 +60,13 @@ pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Ut
         database: DatabaseCard::of(&snapshot.database),
         dyno: snapshot.dyno.as_deref(),
         gauges: gauges(snapshot),
+        alerts: snapshot
+            .alerts
+            .latest
+            .iter()
+            .map(|alert| AlertLine::of(alert, snapshot.alerts.webhook, now))
+            .collect(),
+        webhook: snapshot.alerts.webhook,
         pings: snapshot
             .anti_idle
             .iter()
@@ -142,6 +150,9 @@ struct Live<'a> {
     database: DatabaseCard<'a>,
     dyno: Option<&'a str>,
     gauges: Vec<Gauge>,
+    alerts: Vec<AlertLine<'a>>,
+    /// Alerts go to a webhook.
+    webhook: bool,
     pings: Vec<PingLine<'a>>,
     jobs: Vec<JobLine<'a>>,
     bots: Vec<BotCard<'a>>,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::link::state::Parked;
 use crate::runtime::clock;
-use crate::runtime::status::{Board, Holder, HostedStatus, Qr, RelayWay, WarningKind};
+use crate::runtime::status::{AlertsStatus, Board, Holder, HostedStatus, Qr, RelayWay, WarningKind};
 
 const ADMIN: Access = Access::Admin(Proof::ThisMachine);
 const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
@@ -126,6 +126,31 @@ fn warnings_and_the_count_of_each_reason_are_shown() {
     assert!(busy.contains("data-warning=\"deaf\"") && busy.contains("It hears nothing."), "{busy}");
     assert!(busy.contains("<code>silence</code> 12,000"), "{busy}");
     assert!(busy.contains("<code>http_503</code> 1<"), "{busy}");
+}
+
+#[test]
+fn alerts_are_listed_with_what_became_of_them() {
+    let now = clock::now();
+    let mut snapshot = snapshot(|_| {});
+    let section = |snapshot: &Snapshot| {
+        let html = live(snapshot, PUBLIC, now);
+        let begin = html.find("<section id=\"alerts\"").expect("the section");
+        html[begin..].split("</section>").next().expect("its end").to_owned()
+    };
+    assert!(section(&snapshot).contains(" hidden>"), "nothing to tell");
+    snapshot.alerts = AlertsStatus::new(true);
+    assert!(section(&snapshot).contains("None since this process began."));
+    let first = snapshot.alerts.note("logged_out", Some("main".into()), "Removed.".into(), 0, now);
+    assert!(section(&snapshot).contains("main: logged out") && section(&snapshot).contains("on its way"));
+    snapshot.alerts.ended(first, Err("the webhook answered 404".into()));
+    assert!(section(&snapshot).contains("not sent: the webhook answered 404"));
+    let second = snapshot.alerts.note("memory", None, "Nearly used up.".into(), 3, now);
+    snapshot.alerts.ended(second, Ok(now));
+    let html = section(&snapshot);
+    assert!(html.contains(">sent<") && html.contains("3 more before it"), "{html}");
+    assert!(html.find("Nearly used up.") < html.find("Removed."), "the latest first: {html}");
+    snapshot.alerts.webhook = false;
+    assert!(section(&snapshot).contains("BLACKSKY_ALERTS_WEBHOOK"));
 }
 
 #[test]

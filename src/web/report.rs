@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::hosted;
 use crate::link::LinkState;
 use crate::runtime::status::{
-    AntiIdleStatus, BotHistory, BotStatus, DatabaseSize, DatabaseStatus, Disconnect, HostedStatus, JobStatus,
-    LastBackup, Memory, Role, SealingStatus, Snapshot, WarningKind, WebhookStatus,
+    AlertsStatus, AntiIdleStatus, BotHistory, BotStatus, DatabaseSize, DatabaseStatus, Disconnect,
+    HostedStatus, JobStatus, LastBackup, Memory, Role, SealingStatus, Snapshot, WarningKind, WebhookStatus,
 };
 
 /// What anybody may know: no session id, no QR, no personal data.
@@ -31,6 +31,8 @@ pub struct Report {
     pub database_size: Option<DatabaseSize>,
     /// Pings that keep the dyno awake; `null` where there are none.
     pub anti_idle: Option<AntiIdleStatus>,
+    /// What this process told of the bots.
+    pub alerts: AlertsStatus,
     /// Jobs by name.
     pub jobs: BTreeMap<String, JobStatus>,
     /// The dyno that answers.
@@ -125,6 +127,7 @@ pub fn report(snapshot: &Snapshot, now: DateTime<Utc>) -> Report {
         memory: snapshot.memory,
         database_size: snapshot.database_size.clone(),
         anti_idle: snapshot.anti_idle.clone(),
+        alerts: snapshot.alerts.clone(),
         jobs: snapshot.jobs.clone(),
         dyno: snapshot.dyno.clone(),
         stopping: snapshot.stopping,

@@ -8,6 +8,7 @@ use blacksky::sim::{Action, Fault, When};
 
 use crate::restarts::pair;
 use crate::support::blacksky::Blacksky;
+use crate::support::eventually::eventually;
 use crate::support::sim;
 use crate::support::webhook::{Post, Receiver};
 
@@ -73,6 +74,20 @@ async fn a_bot_that_needs_somebody_says_so_and_says_when_it_is_well_again() {
     let (code, out, _) = status(&["--watch", "1s"]);
     assert_eq!(code, 1, "a link that is not open is not good: {out}");
     assert!(out.ends_with("not good\n"), "{out}");
+
+    // The page tells the same, and that it was taken.
+    eventually("the alert is noted as taken", SOON, async || {
+        let Some(status) = process.status().await else { return false };
+        assert_eq!(status["alerts"]["webhook"], true);
+        status["alerts"]["latest"].as_array().expect("a list").iter().any(|alert| {
+            alert["event"] == "parked"
+                && alert["bot"] == "main"
+                && alert["text"].as_str().is_some_and(|text| text.contains("wa_version"))
+                && alert["sent_at"].is_string()
+                && alert["problem"].is_null()
+        })
+    })
+    .await;
 
     for post in receiver.posts() {
         assert!(!post.body.to_string().contains(crate::restarts::PHONE), "no personal data");

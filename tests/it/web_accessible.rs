@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
 use blacksky::runtime::status::{
-    AntiIdleStatus, BotHistory, DatabaseSize, DatabaseStatus, Hour, Interruption, JobRunStatus, JobStatus,
+    AlertsStatus, AntiIdleStatus, BotHistory, DatabaseSize, DatabaseStatus, Hour, Interruption, JobRunStatus, JobStatus,
     Memory, Month, NOT_KEPT, Piece, Ping, TargetStatus, WarningKind, WebhookProblem, WebhookStatus,
 };
 use blacksky::store::JobOutcome;
@@ -13,8 +13,11 @@ use blacksky::web::{self, Paths};
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use crate::dyno_life::PATIENCE;
+use crate::support::blacksky::Blacksky;
 use crate::support::browser::Browser;
 use crate::support::node;
+use crate::support::sim;
 use crate::support::site::TestSite;
 use crate::web_browser::{back_off, crash, host, open, park, show_qr, stand_by};
 
@@ -110,6 +113,13 @@ fn eventful(site: &TestSite) {
         bot.backup.problem = Some("it was not done within 90 s".into());
     });
     site.board.update(|snapshot| {
+        snapshot.alerts = AlertsStatus::new(true);
+        let main = || Some("main".to_owned());
+        let taken = snapshot.alerts.note("parked", main(), "It was refused.".into(), 0, at(30));
+        snapshot.alerts.ended(taken, Ok(at(30)));
+        let refused = snapshot.alerts.note("memory", None, "Nine tenths are used.".into(), 2, at(20));
+        snapshot.alerts.ended(refused, Err("the webhook answered 404".into()));
+        snapshot.alerts.note("up", main(), "The link is open again.".into(), 0, at(1));
         let warning = Some("sessions are stored in PostgreSQL unsealed".to_owned());
         snapshot.database = DatabaseStatus::Ok { kind: "postgresql", warning };
         snapshot.stopping = false;
@@ -205,5 +215,33 @@ async fn nobody_is_shut_out_of_a_refusal() {
         assert!(browser.text(".refusal").await.is_some());
         let (found, _) = violations(&browser, &axe).await;
         assert!(found.is_empty(), "{scheme}: {found:#?}");
+    }
+}
+
+/// The page of the pairing code, of the real program: asking, refusing a number, showing a code.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_shut_out_of_the_pairing_code() {
+    let axe = axe();
+    let sim = sim::simulator();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("blacksky.toml"), "").expect("written");
+    let process = Blacksky::in_folder(folder.path()).run(&sim.url());
+    process.until("pairing", PATIENCE).await;
+    let browser = Browser::start().await;
+    let type_in = |number: &str| format!("document.querySelector('#phone').value = '{number}'");
+    for (width, height) in [(1280, 900), (390, 844)] {
+        for scheme in ["light", "dark"] {
+            browser.open(&process.url("/bots/main/code"), width, height, scheme).await;
+            let mut found = violations(&browser, &axe).await.0;
+            browser.run(&type_in("no number")).await;
+            browser.click("button.primary").await;
+            browser.until("the problem", "return !!document.querySelector('#problem')").await;
+            found.extend(violations(&browser, &axe).await.0);
+            browser.run(&type_in("+49 151 00000077")).await;
+            browser.click("button.primary").await;
+            browser.until("the code", "return !!document.querySelector('.digits')").await;
+            found.extend(violations(&browser, &axe).await.0);
+            assert!(found.is_empty(), "{width}, {scheme}: {found:#?}");
+        }
     }
 }
