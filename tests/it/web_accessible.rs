@@ -5,8 +5,9 @@ use std::sync::Arc;
 use blacksky::link::state::Parked;
 use blacksky::runtime::clock;
 use blacksky::runtime::status::{
-    AlertsStatus, AntiIdleStatus, BotHistory, DatabaseSize, DatabaseStatus, Hour, Interruption, JobRunStatus, JobStatus,
-    Memory, Month, NOT_KEPT, Piece, Ping, TargetStatus, WarningKind, WebhookProblem, WebhookStatus,
+    AlertsStatus, AntiIdleStatus, BotHistory, DatabaseSize, DatabaseStatus, Hour, Interruption, JobRunStatus,
+    JobStatus, Memory, Month, NOT_KEPT, Piece, Ping, TargetStatus, WarningKind, WebhookProblem,
+    WebhookStatus,
 };
 use blacksky::store::JobOutcome;
 use blacksky::web::{self, Paths};
@@ -46,7 +47,7 @@ async fn violations(browser: &Browser, axe: &str) -> (Vec<String>, u64) {
 }
 
 /// Everything that a page can tell.
-fn eventful(site: &TestSite) {
+pub fn eventful(site: &TestSite) {
     open(site);
     let now = clock::now();
     let at = |minutes: i64| now - TimeDelta::minutes(minutes);

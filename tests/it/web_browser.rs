@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use crate::support::browser::{Browser, SOON};
 use crate::support::eventually::eventually;
 use crate::support::site::TestSite;
+use crate::web_accessible::eventful;
 
 /// As long as a real one.
 fn payload(round: u32) -> String {
@@ -421,7 +422,7 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
         snapshot.started_at = clock::now() - TimeDelta::hours(3);
     });
     type Scene = fn(&TestSite);
-    let scenes: [(&str, Scene); 13] = [
+    let scenes: [(&str, Scene); 14] = [
         ("pairing", |site| show_qr(site, 1)),
         ("open", open),
         ("backing-off", |site| back_off(site, TimeDelta::seconds(25))),
@@ -460,6 +461,7 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
             show_qr(site, 1);
             host(site, |_| {});
         }),
+        ("eventful", eventful),
         ("many", |site| {
             open(site);
             site.board.bot("main", |bot| bot.hosted = None);
@@ -491,6 +493,9 @@ async fn nothing_overflows_on_desktop_or_phone_and_foreign_text_stays_text() {
                 history.hours[3].received = u64::MAX / 64;
                 history.pieces[1].state = "\"><svg onload=window.evil=1>".into();
                 snapshot.history.insert("main".into(), history.into());
+                let evil = "<img src=x onerror=window.evil=1>".repeat(9);
+                let told = snapshot.alerts.note("down", Some("main".into()), evil.clone(), 0, clock::now());
+                snapshot.alerts.ended(told, Err(evil));
                 if let Some(size) = &mut snapshot.database_size {
                     size.plan = Some("<svg onload=window.evil=1>".repeat(9));
                 }
