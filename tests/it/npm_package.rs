@@ -18,6 +18,7 @@ fn packing_twice_gives_the_same_bytes() {
         ("-rwxr-xr-x 0/0", "blacksky"),
         ("-rw-r--r-- 0/0", "README.md"),
         ("-rw-r--r-- 0/0", "CHANGELOG.md"),
+        ("-rw-r--r-- 0/0", "LICENSE"),
         ("-rw-r--r-- 0/0", "completions/_blacksky"),
         ("-rw-r--r-- 0/0", "completions/blacksky.bash"),
         ("-rw-r--r-- 0/0", "completions/blacksky.fish"),
@@ -131,7 +132,7 @@ fn the_packages_hold_the_program_and_nothing_else() {
         names.sort();
         names
     };
-    let names = ["package/README.md", "package/bin/blacksky", "package/package.json"];
+    let names = ["package/LICENSE", "package/README.md", "package/bin/blacksky", "package/package.json"];
     assert_eq!(list(main), names);
     assert_eq!(list(platform), names);
     let read = |file, name: &str| run(Command::new("tar").arg("-xzOf").arg(file).arg(name));
