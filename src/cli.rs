@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
+use crate::r#gen::Target;
+
 /// Keeps WhatsApp bots linked: one file, one binary, made for Heroku.
 #[derive(Debug, Parser)]
 #[command(name = "blacksky", version, about, propagate_version = true)]
@@ -25,7 +27,7 @@ pub enum Command {
     Check(Check),
     /// Print every value and where it came from
     Config(Json),
-    /// Write Procfile, app.json and package.json's start script from blacksky.toml
+    /// Write what Heroku or another host reads from blacksky.toml: Procfile, app.json, Dockerfile …
     Gen(Gen),
     /// Write blacksky.toml for this folder; recognises a WhatsApp bot that is in it
     Init(Init),
@@ -85,13 +87,17 @@ pub struct Json {
 
 #[derive(Debug, Args)]
 pub struct Gen {
+    /// For which host
+    #[arg(long, value_enum, default_value_t = Target::Heroku, value_name = "HOST")]
+    pub target: Target,
     /// Write nothing; fail with a diff when a file differs
     #[arg(long, conflicts_with_all = ["print", "commands"])]
     pub check: bool,
     /// Write nothing; print the files
     #[arg(long)]
     pub print: bool,
-    /// Write nothing; print the commands that bring an app which exists already to this blacksky.toml
+    /// Write nothing; print the commands that come next: on Heroku those that bring an app which exists already to
+    /// this blacksky.toml
     #[arg(long, conflicts_with = "print")]
     pub commands: bool,
     /// Overwrite files that were edited by hand

@@ -130,9 +130,7 @@ fn summary(cli: &Cli, loaded: &Loaded) -> String {
     let database = match &config.database.location {
         DatabaseLocation::Postgres(_) => "PostgreSQL".to_owned(),
         DatabaseLocation::Sqlite(file) => format!("SQLite in {}", file.display()),
-        DatabaseLocation::Missing => {
-            "none yet; heroku addons:create heroku-postgresql:essential-0".to_owned()
-        }
+        DatabaseLocation::Missing(wiped) => format!("none yet; {}", wiped.todo()),
     };
     let noun = if bots.len() == 1 { "bot" } else { "bots" };
     format!("{} is good\n{noun}: {}\ndatabase: {database}", cli.config.display(), bots.join(", "))

@@ -54,7 +54,7 @@ async fn tell(mut config: Config) -> anyhow::Result<Exit> {
     let mut status = bot.snapshot();
     let kind = match config.database.location {
         DatabaseLocation::Postgres(_) => "PostgreSQL",
-        DatabaseLocation::Sqlite(_) | DatabaseLocation::Missing => "an SQLite file",
+        DatabaseLocation::Sqlite(_) | DatabaseLocation::Missing(_) => "an SQLite file",
     };
     let qr = until(&mut status, "a QR", |bot| bot.qr.clone()).await?;
     story.tell(format!("no login in {kind} yet, so a QR is shown; the phone scans it"));

@@ -1,11 +1,11 @@
-//! `blacksky gen`: Procfile, app.json and package.json's start script from blacksky.toml.
+//! `blacksky gen`: what Heroku or another host reads, from blacksky.toml.
 
 use std::path::Path;
 
 use crate::cli::{Cli, Gen};
 use crate::config::NoEnvironment;
 use crate::exit::{Exit, Failure};
-use crate::r#gen::{self, Artifact, Force, existing};
+use crate::r#gen::{self, Artifact, Force};
 
 use super::{load, output};
 
@@ -13,11 +13,11 @@ use super::{load, output};
 /// files are the same on every machine.
 pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
     let loaded = load::load_with(cli, &NoEnvironment)?;
-    let files = r#gen::artifacts(&loaded.config);
+    let files = r#gen::artifacts(&loaded.config, args.target);
     let folder =
         cli.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if args.commands {
-        output::print(&existing::script(&loaded.config))?;
+        output::print(&args.target.script(&loaded.config))?;
     } else if args.print {
         for file in files.iter().filter(|file| file.path != r#gen::DIGESTS) {
             let on_disk = match std::fs::read(folder.join(file.path)) {
@@ -33,14 +33,15 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
         if !diffs.is_empty() {
             output::print(diffs.join("\n").trim_end())?;
             return Err(anyhow::anyhow!(
-                "the deploy files are not made from this blacksky.toml: run blacksky gen"
+                "the deploy files are not made from this blacksky.toml: run {}",
+                args.target.command()
             )
             .into());
         }
         output::print(&format!("{} are up to date", names(&files)))?;
     } else {
         let report = r#gen::write(folder, &files, if args.force { Force::Yes } else { Force::No })?;
-        let is_new = report.written.contains(&"app.json");
+        let is_new = report.written.contains(&args.target.own_file());
         for path in report.written {
             output::print(&format!("wrote {path}"))?;
         }
@@ -48,7 +49,7 @@ pub fn run(cli: &Cli, args: &Gen) -> Result<Exit, Failure> {
             output::print(&format!("same  {path}"))?;
         }
         if is_new {
-            output::print(&format!("\n{}", existing::script(&loaded.config)))?;
+            output::print(&format!("\n{}", args.target.script(&loaded.config)))?;
         }
     }
     Ok(Exit::Ok)

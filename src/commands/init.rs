@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::{Cli, Init};
 use crate::config::{Config, NoEnvironment};
 use crate::exit::{Exit, Failure};
-use crate::r#gen::{self, Force};
+use crate::r#gen::{self, Force, Target};
 use crate::init::{self, Found, SessionFrom, StartFound, ignore, look::Snapshot, sources, tracked, words};
 
 use super::output;
@@ -97,7 +97,7 @@ fn write(cli: &Cli, folder: &Path, found: &Found) -> Result<Written, Failure> {
             let text = format!("what was found makes no good file, and nothing was written\n{problems}");
             Failure::new(Exit::BadConfig, anyhow::anyhow!(text))
         })?;
-    let files = r#gen::artifacts(&loaded.config);
+    let files = r#gen::artifacts(&loaded.config, Target::Heroku);
     let mut written = Written::default();
     // package.json loses nothing: its start script is the command in blacksky.toml now.
     let edited = r#gen::edited(folder, &files)?;

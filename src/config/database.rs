@@ -34,8 +34,40 @@ pub enum DatabaseLocation {
     Postgres(Secret),
     /// A file.
     Sqlite(PathBuf),
-    /// DYNO is set, there is no PostgreSQL and `allow_ephemeral` is false.
-    Missing,
+    /// There is no PostgreSQL, a file would not stay, and `allow_ephemeral` is false.
+    Missing(Wiped),
+}
+
+/// When the disk is empty again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiped {
+    /// On a dyno.
+    EveryDay,
+    /// On Railway, Render and Fly.io, except for volumes.
+    EachDeploy,
+}
+
+impl Wiped {
+    /// What it means for sessions, as a clause.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::EveryDay => "DATABASE_URL is not set, and a file on a dyno would be lost every day",
+            Self::EachDeploy => {
+                "DATABASE_URL is not set, and a file on this host would be lost at each deploy"
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn todo(self) -> &'static str {
+        match self {
+            Self::EveryDay => "heroku addons:create heroku-postgresql:essential-0",
+            Self::EachDeploy => {
+                "give the app a PostgreSQL and its address as DATABASE_URL, or name a file on a volume: \
+                 database.url = \"sqlite:/data/blacksky.db\""
+            }
+        }
+    }
 }
 
 choice! {
@@ -88,12 +120,13 @@ impl DatabaseLayer {
         layer
     }
 
-    pub(super) fn resolve(self, on_dyno: bool, reader: &mut Reader<'_>) -> Database {
+    pub(super) fn resolve(self, wiped: Option<Wiped>, reader: &mut Reader<'_>) -> Database {
         let allow_ephemeral = self.allow_ephemeral.value().unwrap_or(false);
         let origin = self.url.origin().cloned();
-        let location = match self.url.value() {
-            Some(DatabaseUrl::Postgres(url)) => DatabaseLocation::Postgres(url),
-            Some(DatabaseUrl::Sqlite(_)) if on_dyno && !allow_ephemeral => {
+        let wiped = wiped.filter(|_| !allow_ephemeral);
+        let location = match (self.url.value(), wiped) {
+            (Some(DatabaseUrl::Postgres(url)), _) => DatabaseLocation::Postgres(url),
+            (Some(DatabaseUrl::Sqlite(_)), Some(wiped @ Wiped::EveryDay)) => {
                 if let Some(origin) = origin {
                     let place = reader.place(&origin, true);
                     reader.push(Problem::warning(
@@ -106,11 +139,12 @@ impl DatabaseLayer {
                         ),
                     ));
                 }
-                DatabaseLocation::Missing
+                DatabaseLocation::Missing(wiped)
             }
-            Some(DatabaseUrl::Sqlite(file)) => DatabaseLocation::Sqlite(file),
-            None if on_dyno && !allow_ephemeral => DatabaseLocation::Missing,
-            None => DatabaseLocation::Sqlite(PathBuf::from(DEFAULT_FILE)),
+            // Other hosts have volumes, and which folder is one nobody tells.
+            (Some(DatabaseUrl::Sqlite(file)), _) => DatabaseLocation::Sqlite(file),
+            (None, Some(wiped)) => DatabaseLocation::Missing(wiped),
+            (None, None) => DatabaseLocation::Sqlite(PathBuf::from(DEFAULT_FILE)),
         };
         Database {
             location,
@@ -127,11 +161,69 @@ impl Database {
         match &self.location {
             DatabaseLocation::Postgres(_) => to.add_secret("database", "url", true),
             DatabaseLocation::Sqlite(file) => to.add("database", "url", format!("sqlite:{}", file.display())),
-            DatabaseLocation::Missing => to.add_secret("database", "url", false),
+            DatabaseLocation::Missing(_) => to.add_secret("database", "url", false),
         }
         to.add("database", "tls", self.tls.as_str());
         to.add("database", "max_connections", self.max_connections);
         to.add("database", "allow_ephemeral", self.allow_ephemeral);
         to.add_secret("database", "secret_key", self.secret_key.is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn loaded(toml: &str, env: &[(&str, &str)]) -> Config {
+        let env: BTreeMap<String, String> =
+            env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let loaded = Config::parse(Path::new("blacksky.toml"), toml.as_bytes().to_vec(), &env);
+        loaded.unwrap_or_else(|problems| panic!("{problems}")).config
+    }
+
+    const URL: (&str, &str) = ("DATABASE_URL", "postgres://u:p@db.example/n");
+    const FILE: &str = "[database]\nurl = \"sqlite:/data/blacksky.db\"";
+
+    #[test]
+    fn a_host_whose_disk_is_emptied_keeps_no_session_by_default() {
+        for (mark, name, variable, value, domain) in [
+            (
+                "RAILWAY_ENVIRONMENT_ID",
+                "Railway",
+                "RAILWAY_PUBLIC_DOMAIN",
+                "a.up.railway.app",
+                "a.up.railway.app",
+            ),
+            ("RENDER", "Render", "RENDER_EXTERNAL_HOSTNAME", "a.onrender.com", "a.onrender.com"),
+            ("FLY_APP_NAME", "Fly.io", "FLY_APP_NAME", "a", "a.fly.dev"),
+        ] {
+            let env = [(mark, "a"), (variable, value)];
+            let config = loaded("", &env);
+            assert_eq!(config.platform.domain(), Some(domain));
+            assert_eq!(config.platform.host.as_ref().map(|host| host.name), Some(name));
+            let missing = |config: &Config| {
+                matches!(config.database.location, DatabaseLocation::Missing(Wiped::EachDeploy))
+            };
+            assert!(missing(&config), "{name}: {:?}", config.database.location);
+            // It may be on a volume.
+            assert!(matches!(loaded(FILE, &env).database.location, DatabaseLocation::Sqlite(_)), "{name}");
+            let all = [env[0], env[1], URL];
+            assert!(matches!(loaded("", &all).database.location, DatabaseLocation::Postgres(_)), "{name}");
+            let accepted = loaded("[database]\nallow_ephemeral = true", &env);
+            assert!(matches!(accepted.database.location, DatabaseLocation::Sqlite(_)), "{name}");
+        }
+        assert!(matches!(loaded("", &[]).database.location, DatabaseLocation::Sqlite(_)));
+    }
+
+    #[test]
+    fn a_dyno_takes_no_file_whichever_it_is() {
+        for toml in ["", FILE] {
+            let location = loaded(toml, &[("DYNO", "web.1")]).database.location;
+            assert!(matches!(location, DatabaseLocation::Missing(Wiped::EveryDay)), "{location:?}");
+        }
     }
 }

@@ -123,6 +123,28 @@ pub const DYNO: &str = "DYNO";
 /// The app's own name on herokuapp.com, where dyno metadata is on.
 pub const DEFAULT_DOMAIN: &str = "HEROKU_APP_DEFAULT_DOMAIN_NAME";
 
+/// A host other than Heroku, known by what it sets in the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    pub name: &'static str,
+    /// Its public name, where it has one: "shop-bot.fly.dev".
+    pub domain: Option<String>,
+}
+
+/// The host of this process, if it says so (Railway "Variables Reference", Render "Default Environment Variables",
+/// Fly.io "The Machine Runtime Environment").
+pub(super) fn host(env: &dyn Environment) -> Option<Host> {
+    let hosts: [(&str, &str, &str, fn(String) -> String); 3] = [
+        ("Railway", "RAILWAY_ENVIRONMENT_ID", "RAILWAY_PUBLIC_DOMAIN", std::convert::identity),
+        ("Render", "RENDER", "RENDER_EXTERNAL_HOSTNAME", std::convert::identity),
+        ("Fly.io", "FLY_APP_NAME", "FLY_APP_NAME", |app| format!("{app}.fly.dev")),
+    ];
+    hosts
+        .into_iter()
+        .find(|(_, mark, ..)| value(env, mark).is_some())
+        .map(|(name, _, domain, public)| Host { name, domain: value(env, domain).map(public) })
+}
+
 /// The Config Var of a key: `backoff.max` → `BLACKSKY_BACKOFF_MAX`.
 pub fn variable_of(key: &str) -> String {
     format!("BLACKSKY_{}", key.replace('.', "_").to_uppercase())

@@ -48,7 +48,7 @@ pub use backoff::Backoff;
 pub use backup::{Backup, Keep};
 pub use bots::{Bot, Client, HostedBot, LOGINS_OF_OTHERS, NativeBot, WaVersion};
 pub use commands::{Commands, Match, Program, Reply, Where};
-pub use database::{Database, DatabaseLocation, Tls};
+pub use database::{Database, DatabaseLocation, Tls, Wiped};
 pub use environment::{Environment, NoEnvironment, ProcessEnvironment, inherited};
 pub use heartbeat::Heartbeat;
 pub use heroku::{Build, Dyno, Heroku, ProcessType};
@@ -101,8 +101,26 @@ pub struct Platform {
     pub dyno: Option<String>,
     /// HEROKU_APP_DEFAULT_DOMAIN_NAME, which Heroku sets where dyno metadata is on.
     pub default_domain: Option<String>,
+    /// Railway, Render or Fly.io.
+    pub host: Option<environment::Host>,
     /// PORT was set by the environment: bind every interface.
     pub port_from_env: bool,
+}
+
+impl Platform {
+    /// What does not stay on this disk, if anything does not.
+    pub fn wiped(&self) -> Option<Wiped> {
+        match (&self.dyno, &self.host) {
+            (Some(_), _) => Some(Wiped::EveryDay),
+            (None, Some(_)) => Some(Wiped::EachDeploy),
+            (None, None) => None,
+        }
+    }
+
+    /// The name under which the platform makes this app public.
+    pub fn domain(&self) -> Option<&str> {
+        self.default_domain.as_deref().or_else(|| self.host.as_ref()?.domain.as_deref())
+    }
 }
 
 /// A configuration that holds, with where it came from.
@@ -194,6 +212,7 @@ fn resolve(document: &Document, env: &dyn Environment, folder: &Path) -> Result<
     let platform = Platform {
         dyno: environment::value(env, environment::DYNO),
         default_domain: environment::value(env, environment::DEFAULT_DOMAIN),
+        host: environment::host(env),
         port_from_env: environment::value(env, "PORT").is_some(),
     };
     for (name, value) in root.iter() {
@@ -224,7 +243,7 @@ fn resolve(document: &Document, env: &dyn Environment, folder: &Path) -> Result<
     let config = Config {
         app: app.resolve(&web.base),
         heroku: heroku.resolve(&mut reader),
-        database: database.resolve(platform.dyno.is_some(), &mut reader),
+        database: database.resolve(platform.wiped(), &mut reader),
         bots,
         backup: backup.resolve(),
         backoff: backoff.resolve(&mut reader),

@@ -128,6 +128,11 @@ fn variables(text: &mut String) {
         let _ = writeln!(text, "| `{}` | `{}` | {wins} | {} |", short.variable, short.key, short.about);
     }
     let _ = writeln!(text, "| `{}` | | | Set by Heroku: this process runs on a dyno. |", environment::DYNO);
+    text.push_str(
+        "| `RAILWAY_ENVIRONMENT_ID`, `RENDER`, `FLY_APP_NAME` | | | Set by Railway, Render and Fly.io: files do not \
+         outlive a deploy here. The public address comes from RAILWAY_PUBLIC_DOMAIN, RENDER_EXTERNAL_HOSTNAME, \
+         FLY_APP_NAME. |\n",
+    );
 }
 
 #[cfg(test)]

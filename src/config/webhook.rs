@@ -50,10 +50,7 @@ fn is_ours(url: &Url, config: &Config) -> bool {
         return config.web.port != 0 && port == Some(config.web.port);
     }
     let public = config.heroku.url.as_ref().and_then(Url::host_str);
-    [public, config.platform.default_domain.as_deref()]
-        .into_iter()
-        .flatten()
-        .any(|own| own.eq_ignore_ascii_case(host))
+    [public, config.platform.domain()].into_iter().flatten().any(|own| own.eq_ignore_ascii_case(host))
 }
 
 fn is_loopback(url: &Url) -> bool {

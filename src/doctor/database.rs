@@ -16,11 +16,9 @@ const SLOW: Duration = Duration::from_millis(50);
 
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     match &config.database.location {
-        DatabaseLocation::Missing => vec![Finding::fail(
-            "database",
-            "there is none: DATABASE_URL is not set, and a file on a dyno would be lost every day",
-            "heroku addons:create heroku-postgresql:essential-0",
-        )],
+        DatabaseLocation::Missing(wiped) => {
+            vec![Finding::fail("database", format!("there is none: {}", wiped.what()), wiped.todo())]
+        }
         DatabaseLocation::Sqlite(file) if !file.exists() => {
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.unwrap_or(std::path::Path::new("."));

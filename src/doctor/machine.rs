@@ -10,7 +10,15 @@ pub(super) fn disk(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "disk";
     let on_disk = matches!(config.database.location, DatabaseLocation::Sqlite(_));
     vec![match (&config.platform.dyno, on_disk) {
-        (None, _) => Finding::ok(CHECK, "this is no dyno: what is on the disk stays there"),
+        (None, _) if config.platform.host.is_none() => {
+            Finding::ok(CHECK, "this is no dyno: what is on the disk stays there")
+        }
+        (None, false) => Finding::ok(CHECK, "no session is kept on the disk, which a deploy empties"),
+        (None, true) => Finding::warn(
+            CHECK,
+            "the sessions are in a file, and this host keeps only volumes over a deploy",
+            "see that the file of database.url is on a volume, or use a PostgreSQL",
+        ),
         (Some(dyno), false) => Finding::ok(
             CHECK,
             format!("{dyno} is a dyno, whose disk is wiped every day; no session is kept on it"),

@@ -11,6 +11,9 @@ use crate::config::environment::variable_of;
 use crate::config::values::web_url;
 use crate::config::{Build, Client, Config, ProcessType};
 
+/// The file.
+pub const PATH: &str = "app.json";
+
 #[derive(Serialize)]
 struct AppJson<'c> {
     name: &'c str,
@@ -160,6 +163,11 @@ fn variables(config: &Config) -> BTreeMap<String, Variable> {
     }
     add("DEBUG".to_owned(), "true logs more".to_owned());
     variables
+}
+
+/// The variables that need not be set, for hosts that want them named.
+pub(super) fn optional_variables(config: &Config) -> Vec<String> {
+    variables(config).into_iter().filter(|(_, variable)| !variable.required).map(|(name, _)| name).collect()
 }
 
 /// A review app shares nothing with the app and must not fight for its link: every bot is disabled.

@@ -1,4 +1,4 @@
-//! heroku.yml, Dockerfile and .dockerignore: `heroku.build = "container"`.
+//! Dockerfile and .dockerignore, for Heroku's `heroku.build = "container"` and for every other host; heroku.yml.
 //!
 //! The last stage has neither a shell nor a package manager, and runs as nobody in particular. Heroku runs a
 //! command of heroku.yml through `/bin/sh`, which is not there: so heroku.yml has no `run`, and Heroku takes the
@@ -6,14 +6,26 @@
 
 use std::fmt::Write as _;
 
-use crate::config::{Client, Config};
+use crate::config::{Build, Client, Config};
 
-use super::package_json;
+use super::{Artifact, package_json};
 
 /// What Heroku builds.
 pub fn heroku_yml(config: &Config) -> String {
     format!("build:\n  docker:\n    {}: Dockerfile\n", config.heroku.process)
 }
+
+/// What makes the image.
+pub(super) fn files(config: &Config) -> Vec<Artifact> {
+    let dockerfile = dockerfile(config).map(|text| Artifact { path: "Dockerfile", text });
+    let ignored = Artifact { path: ".dockerignore", text: dockerignore(config) };
+    dockerfile.into_iter().chain([ignored]).collect()
+}
+
+/// What a person has to know when there is none.
+pub(super) const WRITE_IT_YOURSELF: &str = "\
+# A bot that is no Node.js program needs a Dockerfile of your own, with the bot and the program blacksky in it, and
+# with the last lines: ENTRYPOINT [\"/blacksky\"] and CMD [\"run\"]";
 
 /// The stages; `None` for bots in another language than JavaScript, whose Dockerfile blacksky cannot know.
 pub fn dockerfile(config: &Config) -> Option<String> {
@@ -23,10 +35,12 @@ pub fn dockerfile(config: &Config) -> Option<String> {
             Client::Native(_) => true,
         })
     };
-    if all(|_| false) {
+    if all(|_| false) && config.heroku.build == Build::Npm {
+        Some(of_npm(ONLY_BLACKSKY))
+    } else if all(|_| false) {
         Some(of_rust())
     } else if all(package_json::is_node) {
-        Some(OF_NODE.to_owned())
+        Some(of_npm(WITH_NODE))
     } else {
         None
     }
@@ -56,7 +70,9 @@ CMD ["run"]
 }
 
 /// The program comes with the package `blacksky`.
-const OF_NODE: &str = r#"# Made by `blacksky gen`. First stage: the packages of package.json, blacksky's among them.
+fn of_npm(last_stage: &str) -> String {
+    format!(
+        r"# Made by `blacksky gen`. First stage: the packages of package.json, blacksky's among them.
 FROM node:22-bookworm AS build
 WORKDIR /image/app
 COPY . .
@@ -64,11 +80,25 @@ RUN if [ -f package-lock.json ]; then npm ci --omit=dev; else npm install --omit
 # Heroku chooses the account that runs it, so that /app is writable for all.
 RUN cp node_modules/blacksky-linux-*/bin/blacksky /image/blacksky && chmod -R a+rwX /image/app
 
-# What is deployed: blacksky, Node.js and the bot.
+{last_stage}"
+    )
+}
+
+const WITH_NODE: &str = r#"# What is deployed: blacksky, Node.js and the bot.
 FROM gcr.io/distroless/nodejs22-debian12:nonroot
 COPY --from=build /image/ /
 WORKDIR /app
 ENV PATH=/nodejs/bin:/usr/local/bin:/usr/bin:/bin NODE_ENV=production
+USER 65532:65532
+ENTRYPOINT ["/blacksky"]
+CMD ["run"]
+"#;
+
+const ONLY_BLACKSKY: &str = r#"# What is deployed: the program, blacksky.toml, the C library and certificates.
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /image/blacksky /blacksky
+COPY --from=build /image/app/blacksky.toml /app/
+WORKDIR /app
 USER 65532:65532
 ENTRYPOINT ["/blacksky"]
 CMD ["run"]

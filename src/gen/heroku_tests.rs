@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::known_keys::{Known, unknown};
 use crate::config::{Config, NoEnvironment};
 
 fn config(toml: &str) -> Config {
@@ -57,8 +58,8 @@ fn no_secret_and_no_phone_number_is_written() {
     }
 }
 
-/// The keys of Heroku's schema by their place; `*` is a name that the app chooses.
-const KNOWN: &[(&str, &[&str])] = &[
+/// The keys of Heroku's schema.
+const KNOWN: &Known = &[
     (
         "",
         &[
@@ -88,34 +89,11 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("environments.review.env.*", &["description", "value", "required", "generator"]),
 ];
 
-fn unknown_keys(value: &Value, place: &str, unknown: &mut Vec<String>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| unknown_keys(item, place, unknown)),
-        Value::Object(object) => {
-            let known = KNOWN.iter().find(|(known, _)| *known == place).map(|(_, keys)| *keys);
-            for (key, value) in object {
-                let chosen = format!("{place}.*");
-                let named = format!("{place}.{key}").trim_start_matches('.').to_owned();
-                match known {
-                    Some(keys) if keys.contains(&key.as_str()) => unknown_keys(value, &named, unknown),
-                    None if KNOWN.iter().any(|(known, _)| *known == chosen) => {
-                        unknown_keys(value, &chosen, unknown);
-                    }
-                    _ => unknown.push(named),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
 #[test]
 fn app_json_holds_only_what_heroku_knows() {
     for toml in ["", WORKER, SEVERAL, "[heroku]\nbuild = \"npm\"", "[heroku]\nbuild = \"container\""] {
         let app_json = app_json(&config(toml));
-        let mut unknown = Vec::new();
-        unknown_keys(&app_json, "", &mut unknown);
-        assert!(unknown.is_empty(), "{unknown:?}");
+        assert_eq!(unknown(&app_json, KNOWN), [""; 0]);
         assert!(app_json["name"].as_str().unwrap().len() <= 30);
         let env = app_json["env"].as_object().unwrap();
         let review = app_json["environments"]["review"]["env"].as_object().unwrap();
@@ -126,11 +104,9 @@ fn app_json_holds_only_what_heroku_knows() {
             assert!(variable["description"].as_str().is_some_and(|text| text.len() <= 120), "{name}");
         }
     }
-    let mut unknown = Vec::new();
     let wrong =
         serde_json::json!({ "nme": 1, "env": { "X": { "vale": "" } }, "buildpacks": [{ "name": 1 }] });
-    unknown_keys(&wrong, "", &mut unknown);
-    assert_eq!(unknown, ["nme", "env.*.vale", "buildpacks.name"]);
+    assert_eq!(unknown(&wrong, KNOWN), ["nme", "env.*.vale", "buildpacks.name"]);
 }
 
 /// The variables as Heroku sets them: fields left as they are, secrets made up.

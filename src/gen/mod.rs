@@ -1,23 +1,34 @@
-//! Config → Procfile, app.json, Dockerfile, package.json's start script: pure functions of Config.
+//! Config → Procfile, app.json, Dockerfile, package.json's start script, and what other hosts read: pure functions of
+//! Config.
 //!
-//! No such file can hold a mark that says who wrote it (a Procfile has no comments, JSON neither), so
+//! Not every such file can hold a mark that says who wrote it (a Procfile has no comments, JSON neither), so
 //! `.blacksky-gen` keeps the SHA-256 of what was written, in the form of `sha256sum`. A file whose
 //! digest is not there was edited by hand and is left alone. Of package.json only one value is ours, so its
-//! digest is of that value.
+//! digest is of that value. The digests of all hosts' files are in one file.
 
 pub mod app_json;
+pub mod compose;
 pub mod container;
 pub mod existing;
+pub mod fly;
 #[cfg(test)]
 mod heroku_tests;
+#[cfg(test)]
+mod host_tests;
+#[cfg(test)]
+mod known_keys;
 pub mod package_json;
 pub mod procfile;
+pub mod railway;
+pub mod render;
+pub mod target;
 pub mod write;
 
 use sha2::{Digest, Sha256};
 
 use crate::config::{Build, Config};
 
+pub use target::{Target, artifacts};
 pub use write::{Force, Refusal, Report, check, edited, replace, wanted, write};
 
 /// A file that is made from blacksky.toml.
@@ -32,30 +43,48 @@ pub struct Artifact {
 /// Where the digests are kept.
 pub const DIGESTS: &str = ".blacksky-gen";
 
-/// The deploy files of a configuration; the digests come last.
-pub fn artifacts(config: &Config) -> Vec<Artifact> {
+/// What Heroku reads.
+fn of_heroku(config: &Config) -> Vec<Artifact> {
+    let is_container = config.heroku.build == Build::Container;
     let mut files = Vec::new();
     let mut add = |path, text| files.push(Artifact { path, text });
-    if config.heroku.build != Build::Container {
+    if !is_container {
         add("Procfile", procfile::text(config));
     }
-    add("app.json", app_json::text(config));
-    if config.heroku.build == Build::Container {
+    add(app_json::PATH, app_json::text(config));
+    if is_container {
         add("heroku.yml", container::heroku_yml(config));
-        if let Some(text) = container::dockerfile(config) {
-            add("Dockerfile", text);
-        }
-        add(".dockerignore", container::dockerignore(config));
+        files.extend(container::files(config));
     }
-    let mut digests: String =
-        files.iter().map(|file| format!("{}  {}\n", digest(&file.text), file.path)).collect();
     if package_json::concerns(config) {
-        files.push(Artifact { path: package_json::PATH, text: package_json::created(config) });
-        digests.push_str(&package_json::digest_line(package_json::START));
-        digests.push('\n');
+        let text = package_json::created(config, package_json::depends(config));
+        files.push(Artifact { path: package_json::PATH, text });
     }
-    files.push(Artifact { path: DIGESTS, text: digests });
     files
+}
+
+/// The lines of [`DIGESTS`] for these files, in the order of their names.
+fn digest_lines(files: &[Artifact]) -> String {
+    let line = |file: &Artifact| match file.path {
+        package_json::PATH => package_json::digest_line(package_json::START),
+        path => format!("{}  {path}", digest(&file.text)),
+    };
+    sorted(files.iter().map(line).collect())
+}
+
+/// The digests of one host's files beside those that are there, which other hosts' files may have.
+fn with_others(ours: &str, on_disk: &str) -> String {
+    let path = |line: &str| line.split_once("  ").map(|(_, path)| path.to_owned());
+    let is_ours = |line: &str| ours.lines().any(|our| path(our) == path(line));
+    let others = on_disk.lines().filter(|line| path(line).is_some() && !is_ours(line));
+    sorted(ours.lines().chain(others).map(str::to_owned).collect())
+}
+
+fn sorted(mut lines: Vec<String>) -> String {
+    lines.sort_by(|one, other| {
+        one.split_once("  ").map(|pair| pair.1).cmp(&other.split_once("  ").map(|pair| pair.1))
+    });
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// SHA-256 in hex.
@@ -67,13 +96,19 @@ fn digest(text: &str) -> String {
 mod tests {
     use std::path::Path;
 
+    use clap::ValueEnum as _;
+
     use super::*;
     use crate::config::{NoEnvironment, generated};
 
     fn made_from(toml: &str) -> String {
+        made_for(Target::Heroku, toml)
+    }
+
+    fn made_for(target: Target, toml: &str) -> String {
         let loaded = Config::parse(Path::new("blacksky.toml"), toml.as_bytes().to_vec(), &NoEnvironment)
             .unwrap_or_else(|problems| panic!("{problems}"));
-        let files = artifacts(&loaded.config);
+        let files = artifacts(&loaded.config, target);
         files.iter().map(|file| format!("== {}\n{}", file.path, file.text)).collect()
     }
 
@@ -84,8 +119,86 @@ mod tests {
 
     #[test]
     fn of_a_full_file() {
-        insta::assert_snapshot!(made_from(
-            r#"
+        insta::assert_snapshot!(made_from(FULL));
+    }
+
+    /// The files of a host without what another test shows: .dockerignore and the digests.
+    fn of_host(target: Target, toml: &str) -> String {
+        let made = made_for(target, toml);
+        let end = made.find("== .dockerignore").expect("an image");
+        made[..end].to_owned()
+    }
+
+    #[test]
+    fn for_docker() {
+        insta::assert_snapshot!(of_host(Target::Docker, ""));
+    }
+
+    #[test]
+    fn for_docker_with_several_bots_of_a_worker() {
+        insta::assert_snapshot!(of_host(
+            Target::Docker,
+            "[heroku]\nprocess = \"worker\"\n[bots.one]\n[bots.two]\nkind = \"hosted\"\ncommand = [\"node\", \"two.js\"]"
+        ));
+    }
+
+    #[test]
+    fn for_railway() {
+        insta::assert_snapshot!(of_host(Target::Railway, FULL));
+    }
+
+    #[test]
+    fn for_render() {
+        insta::assert_snapshot!(of_host(Target::Render, FULL));
+    }
+
+    #[test]
+    fn for_fly() {
+        insta::assert_snapshot!(of_host(Target::Fly, FULL));
+    }
+
+    #[test]
+    fn for_fly_as_a_worker() {
+        insta::assert_snapshot!(of_host(
+            Target::Fly,
+            "[heroku]\nprocess = \"worker\"\ndyno = \"performance-m\"\nbuild = \"npm\""
+        ));
+    }
+
+    #[test]
+    fn the_lines_for_other_hosts() {
+        let of = |target: Target, toml: &str| {
+            let loaded = Config::parse(Path::new("blacksky.toml"), toml.as_bytes().to_vec(), &NoEnvironment);
+            target.script(&loaded.unwrap_or_else(|problems| panic!("{problems}")).config)
+        };
+        let all: Vec<String> = [
+            (Target::Docker, ""),
+            (Target::Docker, "[bots.main]\nkind = \"hosted\"\ncommand = [\"node\", \"index.js\"]"),
+            (Target::Railway, ""),
+            (Target::Railway, FULL),
+            (Target::Render, ""),
+            (Target::Render, FULL),
+            (Target::Fly, ""),
+            (Target::Fly, FULL),
+            (Target::Fly, "[bots.main]\nkind = \"hosted\"\ncommand = [\"python3\", \"bot.py\"]"),
+        ]
+        .into_iter()
+        .map(|(target, toml)| format!("== {target}\n{}\n", of(target, toml)))
+        .collect();
+        insta::assert_snapshot!(all.concat());
+    }
+
+    #[test]
+    fn the_digests_of_other_hosts_stay() {
+        let ours = "1  Dockerfile\n2  fly.toml\n";
+        let on_disk = "9  Dockerfile\n8  Procfile\n7  package.json#scripts.start\nnonsense\n";
+        let all = "1  Dockerfile\n8  Procfile\n2  fly.toml\n7  package.json#scripts.start\n";
+        assert_eq!(with_others(ours, on_disk), all);
+        assert_eq!(with_others(ours, all), all, "a second time changes nothing");
+        assert_eq!(with_others(ours, ""), ours);
+    }
+
+    const FULL: &str = r#"
             [app]
             name = "shop-bot"
             description = "Answers our customers"
@@ -109,9 +222,7 @@ mod tests {
             [bots.sales]
             [bots.support]
             session = "help"
-            "#
-        ));
-    }
+            "#;
 
     #[test]
     fn of_a_worker() {
@@ -149,7 +260,9 @@ mod tests {
     fn no_secret_of_the_file_is_written() {
         let toml = "[database]\nurl = \"postgres://u:hunter2@h/n\"\nsecret_key = \"hunter2hunter2hunter2\"\n\
                     [web]\nadmin_token = \"hunter2hunter2\"";
-        assert!(!made_from(toml).contains("hunter2"));
+        for target in Target::value_variants() {
+            assert!(!made_for(*target, toml).contains("hunter2"), "{target}");
+        }
     }
 
     #[test]
@@ -158,7 +271,7 @@ mod tests {
         let loaded =
             Config::load(&root.join("blacksky.toml"), &NoEnvironment).unwrap_or_else(|p| panic!("{p}"));
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-        for file in artifacts(&loaded.config) {
+        for file in artifacts(&loaded.config, Target::Heroku) {
             generated::assert_no_drift(file.path, &file.text);
         }
     }

@@ -32,18 +32,26 @@ pub struct Broken {
     pub what: String,
 }
 
-/// Whether this configuration has a package.json: a hosted bot is a Node program, or Heroku's buildpack for
+/// Whether this configuration has a package.json on Heroku: a hosted bot is a Node program, or Heroku's buildpack for
 /// Node reads it.
 pub fn concerns(config: &Config) -> bool {
-    let node = config.bots.values().any(|bot| match &bot.client {
-        Client::Hosted(hosted) => is_node(&hosted.command),
-        Client::Native(_) => false,
-    });
-    node || config.heroku.has_node_buildpack()
+    has_node_bot(config) || config.heroku.has_node_buildpack()
 }
 
-/// Whether the program comes with npm's packages.
-fn depends(config: &Config) -> bool {
+/// Whether an image takes the program from package.json: beside a Node program, and where Heroku would too.
+pub fn comes_by_npm(config: &Config) -> bool {
+    has_node_bot(config) || config.heroku.build == Build::Npm
+}
+
+fn has_node_bot(config: &Config) -> bool {
+    config.bots.values().any(|bot| match &bot.client {
+        Client::Hosted(hosted) => is_node(&hosted.command),
+        Client::Native(_) => false,
+    })
+}
+
+/// Whether the program comes with npm's packages onto Heroku.
+pub(super) fn depends(config: &Config) -> bool {
     match config.heroku.build {
         Build::Npm => true,
         Build::Container => concerns(config),
@@ -60,15 +68,15 @@ pub fn is_node(command: &[String]) -> bool {
         || program.is_some_and(|program| program.contains("node_modules/"))
 }
 
-/// The file when there is none yet.
-pub fn created(config: &Config) -> String {
+/// The file when there is none yet; `depends` tells whether the program is among its packages.
+pub fn created(config: &Config, depends: bool) -> String {
     let mut json = serde_json::json!({
         "name": npm_name(&config.app.name),
         "version": "1.0.0",
         "private": true,
         "scripts": { "start": START },
     });
-    if depends(config) {
+    if depends {
         json["dependencies"] = serde_json::json!({ PACKAGE: RELEASES });
     }
     // Strings and maps with string keys always serialise.

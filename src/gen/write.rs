@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::generated::diff;
 
 use super::package_json::{self, Broken};
-use super::{Artifact, DIGESTS, digest};
+use super::{Artifact, DIGESTS, digest, with_others};
 
 /// A file that was edited by hand and would be overwritten.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,9 @@ pub fn wanted(artifact: &Artifact, on_disk: Option<&[u8]>) -> Result<Vec<u8>, Re
     match on_disk {
         Some(bytes) if artifact.path == package_json::PATH && !is_blank(bytes) => {
             Ok(package_json::edited(bytes, &artifact.text)?)
+        }
+        Some(bytes) if artifact.path == DIGESTS => {
+            Ok(with_others(&artifact.text, &with_line_ends(bytes)).into_bytes())
         }
         _ => Ok(artifact.text.clone().into_bytes()),
     }
@@ -107,7 +110,10 @@ pub fn write(folder: &Path, artifacts: &[Artifact], force: Force) -> Result<Repo
             continue;
         }
         let path = folder.join(artifact.path);
-        replace(folder, &path, &wanted).map_err(|source| Refusal::Io { path, source })?;
+        let in_place = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        in_place
+            .and_then(|()| replace(folder, &path, &wanted))
+            .map_err(|source| Refusal::Io { path, source })?;
         report.written.push(artifact.path);
     }
     Ok(report)
@@ -200,6 +206,27 @@ mod tests {
         write(folder.path(), &artifacts("three\n"), Force::Yes).unwrap();
         assert_eq!(std::fs::read_to_string(&procfile).unwrap(), "three\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
+    }
+
+    #[test]
+    fn files_of_two_hosts_live_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = ".railway/railway.ts";
+        let other = |text: &str| {
+            let digests = format!("{}  {path}\n", digest(text));
+            vec![Artifact { path, text: text.to_owned() }, Artifact { path: DIGESTS, text: digests }]
+        };
+        write(folder.path(), &artifacts("one\n"), Force::No).unwrap();
+        write(folder.path(), &other("a\n"), Force::No).unwrap();
+        assert_eq!(check(folder.path(), &artifacts("one\n")).unwrap(), [""; 0]);
+        assert_eq!(check(folder.path(), &other("a\n")).unwrap(), [""; 0]);
+        assert_eq!(
+            write(folder.path(), &artifacts("two\n"), Force::No).unwrap().written,
+            ["Procfile", DIGESTS]
+        );
+        assert_eq!(write(folder.path(), &other("b\n"), Force::No).unwrap().written, [path, DIGESTS]);
+        std::fs::write(folder.path().join(path), "by hand\n").unwrap();
+        assert!(matches!(write(folder.path(), &other("c\n"), Force::No), Err(Refusal::Edited(_))));
     }
 
     #[test]

@@ -5,17 +5,22 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::status::{Board, DatabaseStatus};
-use crate::config::{self, DatabaseLocation};
+use crate::config::{self, DatabaseLocation, Wiped};
 use crate::link::LinkState;
 use crate::store::{Store, StoreError};
 
 /// Waits between two tries, in seconds; the last one repeats.
 const RETRIES: [u64; 5] = [1, 2, 5, 10, 15];
 
-/// What to do when a dyno has no database.
-const NO_DATABASE: &str = "This dyno has no database, and its disk is wiped every day, so a login would not \
-     survive. Add one: heroku addons:create heroku-postgresql:essential-0 (or accept the loss with \
-     database.allow_ephemeral = true).";
+/// What is wrong when there is no database, and what to do.
+fn no_database(wiped: Wiped) -> String {
+    format!(
+        "There is no database: {}, and the login with it. Add one: {} (or accept the loss with \
+         database.allow_ephemeral = true).",
+        wiped.what(),
+        wiped.todo()
+    )
+}
 
 /// Opens and migrates the database; tries until it answers. `None` when stopped before that.
 pub(super) async fn bring_up(
@@ -26,9 +31,10 @@ pub(super) async fn bring_up(
     let kind = match database.location {
         DatabaseLocation::Postgres(_) => "postgresql",
         DatabaseLocation::Sqlite(_) => "sqlite",
-        DatabaseLocation::Missing => {
-            tracing::error!("{NO_DATABASE}");
-            report_down(board, "postgresql", NO_DATABASE);
+        DatabaseLocation::Missing(wiped) => {
+            let problem = no_database(wiped);
+            tracing::error!("{problem}");
+            report_down(board, "postgresql", &problem);
             stop.cancelled().await;
             return None;
         }

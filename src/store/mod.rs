@@ -201,13 +201,13 @@ impl Store {
                 Arc::new(postgres::Postgres::open(url, config.tls, config.max_connections).await?)
             }
             DatabaseLocation::Sqlite(path) => Arc::new(sqlite::Sqlite::open(path).await?),
-            DatabaseLocation::Missing => {
-                return Err(StoreError::Unavailable {
-                    problem: "there is no database: run `heroku addons:create \
-                              heroku-postgresql:essential-0`, or set database.allow_ephemeral = true to keep \
-                              the session on a disk that is wiped daily"
-                        .into(),
-                });
+            DatabaseLocation::Missing(wiped) => {
+                let problem = format!(
+                    "there is no database: {}; {}, or set database.allow_ephemeral = true and lose it",
+                    wiped.what(),
+                    wiped.todo()
+                );
+                return Err(StoreError::Unavailable { problem: problem.into() });
             }
         };
         Ok(Self { engine, sealer: Sealer::new(config.secret_key.as_ref()), bulletin: Bulletin::default() })

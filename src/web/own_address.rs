@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::config::Config;
 
-/// The app's public address: from the configuration, from Heroku, or learned from the first request that came
+/// The app's public address: from the configuration, from the platform, or learned from the first request that came
 /// through Heroku's router, which only passes on the names that belong to the app.
 #[derive(Debug, Clone)]
 pub struct OwnAddress(Arc<watch::Sender<Option<Url>>>);
@@ -16,7 +16,7 @@ pub struct OwnAddress(Arc<watch::Sender<Option<Url>>>);
 impl OwnAddress {
     /// As far as it is known at the start.
     pub fn of(config: &Config) -> Self {
-        let platform = config.platform.default_domain.as_deref();
+        let platform = config.platform.domain();
         let given = config.heroku.url.clone().or_else(|| Url::parse(&format!("https://{}/", platform?)).ok());
         Self(Arc::new(watch::Sender::new(given)))
     }

@@ -62,6 +62,8 @@ mod explain;
 #[cfg(feature = "simulator")]
 mod gen_command;
 #[cfg(feature = "simulator")]
+mod gen_hosts;
+#[cfg(feature = "simulator")]
 mod handover;
 #[cfg(feature = "simulator")]
 mod handover_figures;

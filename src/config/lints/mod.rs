@@ -286,7 +286,7 @@ fn on_disk(loaded: &Loaded) -> bool {
         DatabaseLocation::Sqlite(_) => {
             database.allow_ephemeral || loaded.source("database.url") != Source::Default
         }
-        DatabaseLocation::Postgres(_) | DatabaseLocation::Missing => false,
+        DatabaseLocation::Postgres(_) | DatabaseLocation::Missing(_) => false,
     }
 }
 
