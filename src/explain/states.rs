@@ -43,7 +43,7 @@ pub(super) const ENTRIES: &[Entry] = &[
          again, and everything is read anew when it answers; WhatsApp delivers what was not acknowledged.",
         &[
             "`blacksky doctor` (on the app: `heroku run blacksky doctor`) says what is wrong with it.",
-            "No add-on yet: `heroku addons:create heroku-postgresql:essential-0`.",
+            "No add-on yet: `heroku addons:create heroku-postgresql:essential-0`. On another host: docs/hosts.md.",
             "It was there and is not: `heroku pg:info`, and Heroku's status page.",
         ],
     ),

@@ -117,7 +117,7 @@ pub(super) const ENTRIES: &[Entry] = &[
          the moment it stops the old one, so for up to 30 s there are two.",
         "The old one keeps its link until the new one is ready, then stores everything and hands over: measured at 34 ms without a \
          link (p99). Messages of that moment are delivered by WhatsApp afterwards.",
-        &["Nothing. `blacksky status --watch 25h` looks on through one and counts no fault."],
+        &["Nothing. `blacksky status --watch 28h` looks on through one and counts no fault."],
     ),
     symptom(
         "scheduler",
@@ -169,8 +169,9 @@ pub(super) const ENTRIES: &[Entry] = &[
         "`/readyz` answers 200 only while every link is open, `/status` counts every loss with its reason, and alerts \
          tell of those that last.",
         &[
-            "`blacksky status --watch 24h --url https://APP.herokuapp.com`: ends with 1 when a link was lost for no normal reason.",
+            "`blacksky status --watch 28h --url https://APP.herokuapp.com`: ends with 1 when a link was lost for no normal reason.",
             "Try it: `heroku restart`, and look at the page: `open` again within seconds, no QR.",
+            "The other drills (a deploy, a kill, a dead socket, the database), and what must be seen: docs/stability.md.",
             "`blacksky alerts test`, and let a monitor ask `/readyz`.",
         ],
     ),
@@ -182,7 +183,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The session can be carried to any other host: it is in your own database.",
         &[
             "While the database answers: `blacksky session export main --out main.export` on your own machine (docs/session.md).",
-            "At the new place: `blacksky session import main.export`, and start the bot.",
+            "Files for the new place: `blacksky gen --target docker`, `railway`, `render` or `fly` (docs/hosts.md).",
+            "There `blacksky session import main.export`, and start the bot. Step by step: docs/moving.md.",
         ],
     ),
 ];

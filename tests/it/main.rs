@@ -50,6 +50,8 @@ mod deploy;
 #[cfg(feature = "simulator")]
 mod docs_commands;
 #[cfg(feature = "simulator")]
+mod docs_links;
+#[cfg(feature = "simulator")]
 mod doctor;
 #[cfg(feature = "simulator")]
 mod dyno_life;
