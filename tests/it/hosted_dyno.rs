@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub struct Guest {
     folder: &'static str,
     command: &'static str,
-    session: &'static str,
+    pub session: &'static str,
     /// It answers `ping WORD` with `pong WORD`.
     ping: &'static str,
     pong: &'static str,
@@ -60,7 +60,7 @@ impl Guest {
 
 /// From the trouble until the bot has answered this word. It is sent when the link is open: what waited at the
 /// server is `append` to Baileys, and bots that heed `notify` only, as most do, pass over it.
-async fn answered(phone: &Handle, app: &App, guest: &Guest, word: &str) {
+pub async fn answered(phone: &Handle, app: &App, guest: &Guest, word: &str) {
     app.until("open", 2 * PATIENCE).await;
     phone.send_text(FRIEND, PHONE, &format!("{}{word}", guest.ping)).expect("sent");
     let reply = phone.wait_for_text(FRIEND, &format!("{}{word}", guest.pong), 2 * PATIENCE).await;

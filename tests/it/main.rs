@@ -92,6 +92,8 @@ mod many;
 #[cfg(feature = "simulator")]
 mod metrics;
 #[cfg(feature = "simulator")]
+mod moving_back;
+#[cfg(feature = "simulator")]
 mod native_late;
 #[cfg(feature = "simulator")]
 mod native_lease;

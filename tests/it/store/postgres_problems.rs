@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blacksky::config::{Database, DatabaseLocation, Secret, Tls};
+use blacksky::config::{Database, DatabaseLocation, Secret, Tls, Wiped};
 use blacksky::store::{Store, StoreError};
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -126,6 +126,7 @@ async fn a_user_who_may_not_make_the_schema() {
 
 #[tokio::test]
 async fn no_database_on_a_dyno() {
-    let error = Store::open(&config(DatabaseLocation::Missing)).await.expect_err("does not open");
+    let error =
+        Store::open(&config(DatabaseLocation::Missing(Wiped::EveryDay))).await.expect_err("does not open");
     assert!(error.to_string().contains("heroku addons:create heroku-postgresql:essential-0"), "{error}");
 }
