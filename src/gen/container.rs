@@ -107,7 +107,7 @@ CMD ["run"]
 /// What does not belong into an image: what is made anew in it, and what is secret.
 pub fn dockerignore(config: &Config) -> String {
     let mut text = String::from(
-        "# Made by `blacksky gen`.\n.git\n**/node_modules\ntarget\n**/.env*\n**/*.db*\n**/*.sqlite*\n**/*.before-blacksky\n",
+        "# Made by `blacksky gen`.\n.git\n**/node_modules\ntarget\n**/.env*\n**/*.db*\n**/*.sqlite*\n**/*.before-blacksky\n**/*.export\n",
     );
     for bot in config.bots.values() {
         let Client::Hosted(hosted) = &bot.client else { continue };
