@@ -84,7 +84,7 @@ pub(super) fn commands() -> Vec<String> {
     {
         lines.push(format!("grep -q ^{name}= .env || echo {name}=$(openssl rand -hex {bytes}) >> .env"));
     }
-    lines.push(line("grep -qx .env .gitignore 2> /dev/null || echo .env >> .gitignore"));
+    lines.push(line("grep -qxF .env .gitignore 2> /dev/null || echo .env >> .gitignore"));
     lines.push(line("docker compose up --build --detach"));
     lines.push(line("# The page is http://localhost:3000/, its token:"));
     lines.push(line("grep ^BLACKSKY_ADMIN_TOKEN= .env"));
