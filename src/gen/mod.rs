@@ -81,9 +81,7 @@ fn with_others(ours: &str, on_disk: &str) -> String {
 }
 
 fn sorted(mut lines: Vec<String>) -> String {
-    lines.sort_by(|one, other| {
-        one.split_once("  ").map(|pair| pair.1).cmp(&other.split_once("  ").map(|pair| pair.1))
-    });
+    lines.sort_by_cached_key(|line| line.split_once("  ").map(|(_, path)| path.to_owned()));
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
