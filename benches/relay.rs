@@ -9,6 +9,10 @@
 //! the relay; the two take turns, so that what else the machine does meets both. The client, the relay and the
 //! server share the machine: the throughput through the relay is that of two hops on its cores.
 
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../tests/it/support/figures.rs"]
+mod figures;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -26,10 +30,6 @@ const FRAME: usize = 106;
 const TURN: usize = 500;
 /// Payload of a large frame.
 const LARGE: usize = 256 << 10;
-
-fn setting(name: &str, default: usize) -> usize {
-    std::env::var_os(name).and_then(|text| text.to_str()?.parse().ok()).unwrap_or(default)
-}
 
 /// A socket whose upgrade is over, whatever way it took.
 async fn open(address: &str, path: &str) -> TcpStream {
@@ -119,15 +119,10 @@ async fn pour(socket: TcpStream, frames: usize) -> Duration {
     took
 }
 
-fn percentile(times: &mut [Duration], share: f64) -> f64 {
-    times.sort_unstable();
-    times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6
-}
-
 #[tokio::main]
 async fn main() {
-    let frames = setting("BENCH_FRAMES", 20_000);
-    let poured = (setting("BENCH_MIB", 2048) << 20) / LARGE;
+    let frames = figures::number("BENCH_FRAMES", 20_000);
+    let poured = (figures::number("BENCH_MIB", 2048) << 20) / LARGE;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listens");
     let server = listener.local_addr().expect("an address").to_string();
     tokio::spawn(serve(listener));
@@ -175,9 +170,15 @@ async fn main() {
     }
     drop((direct, relayed));
     println!("{} frames of {FRAME} bytes there and back, µs:", plain.len());
+    plain.sort_unstable();
+    led.sort_unstable();
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let (direct, relayed) = (percentile(&mut plain, share), percentile(&mut led, share));
+        let us = |times| figures::percentile(times, share).as_secs_f64() * 1e6;
+        let (direct, relayed) = (us(&plain), us(&led));
         println!("  {name}  direct {direct:7.1}  relay {relayed:7.1}  added {:7.1}", relayed - direct);
+        for (of, value) in [("direct", direct), ("relay", relayed), ("added", relayed - direct)] {
+            figures::note("relay latency", of, &format!("{name}, µs"), value);
+        }
     }
 
     println!("{poured} frames of {} KiB one way, best of 3:", LARGE >> 10);
@@ -190,5 +191,6 @@ async fn main() {
         }
         let rate = (poured * LARGE) as f64 / best.as_secs_f64() / 1e9;
         println!("  {name:6}  {rate:.2} GB/s");
+        figures::note("relay throughput", name, "GB/s", rate);
     }
 }

@@ -12,6 +12,7 @@ mod chaos;
 mod support {
     pub mod blacksky;
     pub mod eventually;
+    pub mod figures;
     pub mod http;
     pub mod postgres;
     pub mod proxy;
@@ -90,6 +91,7 @@ async fn long(args: Args, seed: u64) -> anyhow::Result<Exit> {
     match report {
         Ok(report) => {
             println!("{report}");
+            report.gather();
             if args.folder.is_none() {
                 std::fs::remove_dir_all(folder)?;
             }

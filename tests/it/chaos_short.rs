@@ -18,7 +18,10 @@ async fn nothing_is_lost_whatever_fails() {
     let run =
         Run { seed: seed.into(), faults, ttl: Duration::from_secs(2), folder: folder.clone(), debug: false };
     match run.run(|_, _| ()).await {
-        Ok(report) => println!("{report}"),
+        Ok(report) => {
+            println!("{report}");
+            report.gather();
+        }
         Err(violated) => panic!("BLACKSKY_SEED={seed} BLACKSKY_FAULTS={faults}: {violated}"),
     }
     std::fs::remove_dir_all(folder).expect("removed");

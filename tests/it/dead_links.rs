@@ -1,4 +1,6 @@
 //! Links of which nobody says that they are dead: each is noticed within period + deadline + 1 s.
+//!
+//! `BLACKSKY_DEATHS=10 cargo test --features simulator --test it dead_links -- --nocapture` kills more of them.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::support::blacksky::{Blacksky, Process};
 use crate::support::eventually::eventually;
+use crate::support::figures;
 use crate::support::linked::{bot, linked};
 use crate::support::proxy::{Proxy, Traffic};
 use crate::support::sim::{PATIENCE, simulator, simulator_in};
@@ -22,15 +25,19 @@ const ENV: &[(&str, &str)] = &[
     ("BLACKSKY_BACKOFF_INITIAL", "200ms"),
     ("BLACKSKY_BACKOFF_RESET_AFTER", "500ms"),
 ];
+
 /// Each kind of death so many times, at different moments between two signs of life.
-const ROUNDS: u32 = 3;
+fn rounds() -> u32 {
+    u32::try_from(figures::number("BLACKSKY_DEATHS", 3)).expect("few")
+}
 
 async fn measure(kind: &str, process: &Process, kill: impl Fn(), mend: impl Fn()) {
     let mut times = Vec::new();
     let silences = |bot: &serde_json::Value| bot["disconnects"]["silence"].as_u64().unwrap_or_default();
-    for round in 0..ROUNDS {
+    let rounds = rounds();
+    for round in 0..rounds {
         let bot = process.until_bot("stable link", |bot| bot["state"] == "open" && bot["attempt"] == 0).await;
-        tokio::time::sleep(PERIOD * round / ROUNDS).await;
+        tokio::time::sleep(PERIOD * round / rounds).await;
         let before = silences(&bot);
         let began = Instant::now();
         kill();
@@ -38,12 +45,14 @@ async fn measure(kind: &str, process: &Process, kill: impl Fn(), mend: impl Fn()
         times.push(began.elapsed());
         mend();
     }
-    report(kind, &times);
+    report(kind, &mut times);
 }
 
-fn report(kind: &str, times: &[Duration]) {
-    let worst = times.iter().max().expect("measured");
+fn report(kind: &str, times: &mut [Duration]) {
     println!("{kind}; period {PERIOD:?}, deadline {DEADLINE:?}: noticed after {times:?}");
+    figures::times("dead link", kind, times);
+    figures::note("dead link", kind, "period + deadline", (PERIOD + DEADLINE).as_secs_f64() * 1e3);
+    let worst = times.last().expect("measured");
     assert!(*worst <= LIMIT, "{kind}: {worst:?}");
 }
 
@@ -150,11 +159,12 @@ async fn a_route_that_is_gone() {
     let process = bot(folder.path(), ENV).within(&["nsenter", "-t", &pid, "-n"]).run(&url);
     let seen = |what: &str| process.log().matches(what).count();
     let mut times = Vec::new();
-    for round in 0..ROUNDS {
+    let rounds = rounds();
+    for round in 0..rounds {
         // Only its log gets out of the namespace.
         let opened = round as usize + 1;
         eventually("an open link", PATIENCE, async || seen("Connection established") >= opened).await;
-        tokio::time::sleep(PERIOD + PERIOD * round / ROUNDS).await;
+        tokio::time::sleep(PERIOD + PERIOD * round / rounds).await;
         let (before, began) = (seen("the link ended"), Instant::now());
         island.route(false);
         eventually("the end of the link", PATIENCE, async || seen("the link ended") > before).await;
@@ -165,6 +175,6 @@ async fn a_route_that_is_gone() {
     for line in endings.lines().filter(|line| line.contains("the link ended")) {
         println!("{line}");
     }
-    report("the route is gone (network namespace)", &times);
+    report("the route is gone (network namespace)", &mut times);
     assert!(!endings.contains("QR"), "a new QR was asked for:\n{endings}");
 }

@@ -9,6 +9,7 @@ use blacksky::sim::Server;
 use tokio::time::Instant;
 
 use crate::support::blacksky::Blacksky;
+use crate::support::figures;
 use crate::support::linked::linked;
 use crate::support::node::pair_node;
 use crate::support::postgres;
@@ -94,8 +95,7 @@ async fn native(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_native_bot_and_a_bare_baileys_bot_echo_side_by_side() {
-    let asked = std::env::var_os("BLACKSKY_ECHO").and_then(|value| value.into_string().ok());
-    let count: usize = asked.map_or(40, |value| value.parse().expect("a number"));
+    let count = figures::number("BLACKSKY_ECHO", 40);
     let sim = simulator();
     let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
     let database = postgres::database().await;
@@ -111,6 +111,10 @@ async fn a_native_bot_and_a_bare_baileys_bot_echo_side_by_side() {
         println!(
             "{who}: {echoes} of {count} echoes, {rate:.0} a second over {CHATS} chats, one by one {median:?} (median)"
         );
+        figures::note("echo", who, "sent", count as f64);
+        figures::note("echo", who, "echoes", *echoes as f64);
+        figures::note("echo", who, "a second", *rate);
+        figures::note("echo", who, "one by one", median.as_secs_f64() * 1e3);
     }
     assert_eq!((sqlite.echoes, pg.echoes), (count, count));
     let reused = sim.handle().ratchets().reused;
@@ -120,5 +124,7 @@ async fn a_native_bot_and_a_bare_baileys_bot_echo_side_by_side() {
         ours.len(),
         of_baileys.len()
     );
+    figures::note("echo", "native", "keys used twice", ours.len() as f64);
+    figures::note("echo", "bare Baileys", "keys used twice", of_baileys.len() as f64);
     assert_eq!(ours.len(), 0, "{ours:?}");
 }

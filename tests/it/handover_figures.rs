@@ -14,9 +14,12 @@ use crate::dyno_life::{FRIEND, PATIENCE, PHONE, TOKEN, TOML, never_lost, pair};
 use crate::restarts::traces;
 use crate::support::dyno::{App, Slug};
 use crate::support::eventually::eventually;
+use crate::support::figures;
 use crate::support::proxy::{Proxy, Traffic};
 use crate::support::{postgres, sim};
 
+const HAND_OVER: &str = "hand-over";
+const TAKE_OVER: &str = "take-over";
 /// What a take-over may take beyond `lease.ttl`.
 const BEYOND_TTL: Duration = Duration::from_secs(1);
 /// The goal of a hand-over with a ready successor; a debug build among other tests gets more.
@@ -119,17 +122,11 @@ impl Bench {
     }
 }
 
-/// Prints median, p99 and maximum.
-fn figures(what: &str, milliseconds: &mut [i64]) {
+/// Prints and gathers them.
+fn told(row: &str, what: &str, milliseconds: &mut [i64]) {
     milliseconds.sort_unstable();
-    let at = |share: f64| milliseconds[((milliseconds.len() - 1) as f64 * share).round() as usize];
-    println!(
-        "{what}: {} times, median {} ms, p99 {} ms, max {} ms",
-        milliseconds.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    );
+    let time = |ms: &i64| Duration::from_millis((*ms).max(0).unsigned_abs());
+    figures::times(row, what, &mut milliseconds.iter().map(time).collect::<Vec<_>>());
 }
 
 fn now() -> i64 {
@@ -154,7 +151,7 @@ async fn sigterm_with_a_ready_successor() {
         gaps.push(opened - closed);
         assert!(old[0].ended(PATIENCE).await.status.success(), "{}", old[0].log());
     }
-    figures("gap on SIGTERM with a ready successor", &mut gaps);
+    told(HAND_OVER, "SIGTERM, successor ready", &mut gaps);
     bench.settle(&app).await;
     never_lost(&bench.phone, &app);
     assert_eq!(app.codes(), []);
@@ -180,7 +177,7 @@ async fn the_daily_restart_of_the_active_of_two() {
         gaps.push(opened - closed);
         assert!(old.ended(PATIENCE).await.status.success(), "{}", old.log());
     }
-    figures("gap on the restart of the active of two", &mut gaps);
+    told(HAND_OVER, "restart of the active of two", &mut gaps);
     bench.settle(&app).await;
     never_lost(&bench.phone, &app);
     assert_eq!(app.codes(), []);
@@ -205,8 +202,8 @@ async fn sigterm_with_a_successor_that_boots_only_then() {
         totals.push(opened - asked);
         assert!(old.ended(PATIENCE).await.status.success(), "{}", old.log());
     }
-    figures("gap on SIGTERM with a successor that boots then", &mut gaps);
-    figures("SIGTERM to the new link", &mut totals);
+    told(HAND_OVER, "SIGTERM, successor boots then", &mut gaps);
+    told(HAND_OVER, "SIGTERM to the new link, successor boots then", &mut totals);
     bench.settle(&app).await;
     never_lost(&bench.phone, &app);
     assert_eq!(app.codes(), []);
@@ -232,7 +229,8 @@ async fn kill_with_a_standby() {
         bench.say();
         gaps.push(opened - killed);
     }
-    figures(&format!("take-over after kill -9, lease.ttl {:?}", ttl()), &mut gaps);
+    told(TAKE_OVER, "kill -9", &mut gaps);
+    figures::note(TAKE_OVER, "kill -9", "lease.ttl", ttl().as_secs_f64() * 1e3);
     bench.settle(&app).await;
     assert_eq!(bench.phone.counters().registrations, 1);
     assert!(bench.phone.ratchets().reused.is_empty());
@@ -274,7 +272,7 @@ async fn the_active_is_stopped_by_the_system_and_wakes() {
         let dials = bench.phone.events(before, Duration::ZERO).await.into_iter().filter(dialled).count();
         assert_eq!(dials, 0, "it dialled: {}", asleep.log());
     }
-    figures(&format!("take-over after SIGSTOP, lease.ttl {:?}", ttl()), &mut gaps);
+    told(TAKE_OVER, "SIGSTOP", &mut gaps);
     bench.settle(&app).await;
     assert_eq!(bench.phone.counters().registrations, 1);
     assert!(bench.phone.ratchets().reused.is_empty());
@@ -321,7 +319,7 @@ async fn the_active_is_cut_off_from_the_database() {
         bench.ready(other, 2).await;
         assert_ne!(bench.active().await, format!("web.{}", active + 1), "{}", other.logs());
     }
-    figures(&format!("take-over from a dyno cut off from the database, lease.ttl {:?}", ttl()), &mut gaps);
+    told(TAKE_OVER, "cut off from the database", &mut gaps);
     bench.settle(&apps[0]).await;
     never_lost(&bench.phone, &apps[0]);
     let longest = Duration::from_millis(gaps.last().expect("one").unsigned_abs());

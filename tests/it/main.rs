@@ -26,6 +26,8 @@ mod api_schema;
 #[cfg(feature = "simulator")]
 mod bad_input;
 #[cfg(feature = "simulator")]
+mod bench_results;
+#[cfg(feature = "simulator")]
 mod buildpack;
 #[cfg(feature = "simulator")]
 mod chaos;

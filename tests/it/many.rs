@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::dyno_life::{FRIEND, TOKEN};
 use crate::support::dyno::{App, Dyno, Slug};
 use crate::support::eventually::eventually;
+use crate::support::figures;
 use crate::support::{http, postgres, qr, sim};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,6 +117,10 @@ fn processor_time(dyno: &Dyno) -> u64 {
     fields.map_or(0, |fields| fields[11..13].iter().filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
+fn told(stat: &str, value: f64) {
+    figures::note("many", "native", stat, value);
+}
+
 async fn at_rest(dyno: &Arc<Dyno>, seconds: u64) {
     if seconds == 0 {
         return;
@@ -124,6 +129,8 @@ async fn at_rest(dyno: &Arc<Dyno>, seconds: u64) {
     // What is measured is a span of time.
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let used = processor_time(dyno) - before;
+    told("processor at rest, %", used as f64 / seconds as f64);
+    told("memory at rest, MB", megabytes(dyno.memory().0));
     println!(
         "at rest: {used} hundredths of a second of one processor in {seconds} s, {:.1} MB",
         megabytes(dyno.memory().0)
@@ -151,7 +158,9 @@ async fn bots_are_spread_over_the_dynos_and_again_when_one_comes_or_goes() {
         megabytes(first.memory().0),
         megabytes(first.memory().1)
     );
+    told("bots", count as f64);
     all_answer(&handle, count, "one").await;
+    told("memory at most, MB", megabytes(first.memory().1));
     println!(
         "all answered once: {:.1} MB, most {:.1} MB",
         megabytes(first.memory().0),
@@ -165,12 +174,14 @@ async fn bots_are_spread_over_the_dynos_and_again_when_one_comes_or_goes() {
     old.ended(PATIENCE).await;
     until_spread(&app, &[count]).await;
     println!("restart: all open {:.2?} after SIGTERM to the old dyno", begun.elapsed());
+    told("restart, s", begun.elapsed().as_secs_f64());
 
     let begun = Instant::now();
     app.scale(2);
     app.until_up().await;
     until_spread(&app, &[count - count / 2, count / 2]).await;
     println!("a second dyno: even after {:.2?}", begun.elapsed());
+    told("even, s", begun.elapsed().as_secs_f64());
     all_answer(&handle, count, "two").await;
 
     let begun = Instant::now();

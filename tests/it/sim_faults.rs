@@ -6,6 +6,7 @@ use std::time::Duration;
 use blacksky::sim::{Action, Fault, StreamErrorChild, What, When};
 
 use crate::support::eventually::eventually;
+use crate::support::figures;
 use crate::support::node::{NodeBot, pair_node};
 use crate::support::sim::{PATIENCE, RustClient, echo, pair_rust, simulator};
 
@@ -101,7 +102,9 @@ async fn silence_is_noticed_by_the_clients_own_deadlines() {
     // Baileys gives up long before it says so: it waits 30 s for the dead peer to answer its
     // WebSocket close. The end of the silence cuts that short.
     handle.strike(Action::Silence);
+    let begun = tokio::time::Instant::now();
     bot.log("connection errored").await;
+    figures::times("dead link", "bare Baileys, keep-alive 1 s", &mut [begun.elapsed()]);
     handle.clear_faults();
     closes_with(&mut bot, 408, "an open link that falls silent").await;
     bot.next("open").await;

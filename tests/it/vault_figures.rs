@@ -15,16 +15,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Bench, lease};
+use crate::support::figures::{self, number};
 
 /// As large as a session of Baileys with one peer.
 const SIZE: usize = 900;
 const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn number(name: &str, default: usize) -> usize {
-    let set = std::env::var_os(name).and_then(|text| text.into_string().ok());
-    set.map_or(default, |text| text.parse().expect("a number"))
-}
 
 fn content(file: usize, version: usize) -> String {
     let mut random = StdRng::seed_from_u64((file as u64) << 32 | version as u64);
@@ -43,13 +39,6 @@ fn fill(folder: &Path, files: usize) {
     for file in 1..files {
         std::fs::write(folder.join(name(file)), content(file, 0)).expect("writes");
     }
-}
-
-fn told(what: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
-    let most = times[times.len() - 1];
-    println!("{what}: {} times, median {:.1?} p99 {:.1?} max {most:.1?}", times.len(), at(50), at(99));
 }
 
 /// The version of a file that the database holds.
@@ -101,6 +90,16 @@ async fn a_large_session_is_back_and_equals_what_it_was() {
         "{files} files: restored in {back:.0?} (only reading and opening them from the database {database:.0?}, \
          only writing them to the disk {disk:.0?}), taken over in {taken:.0?}, an unchanged look {looked:.1?}"
     );
+    figures::note("vault restore", "PostgreSQL", "files", files as f64);
+    for (stat, took) in [
+        ("restored", back),
+        ("only read", database),
+        ("only written", disk),
+        ("taken over", taken),
+        ("look", looked),
+    ] {
+        figures::note("vault restore", "PostgreSQL", stat, took.as_secs_f64() * 1e3);
+    }
 }
 
 /// A bot changes one of 50 files; the time from its write to its row.
@@ -135,7 +134,7 @@ async fn durable(bench: Bench, what: &str) {
             let since = write(1, version);
             quiet.push(until(1, version, since).await);
         }
-        told(&format!("{what}, change → durable, quiet"), quiet);
+        figures::times("vault change", &format!("{what}, quiet"), &mut quiet);
 
         // Another file each 20 ms all the while.
         let (busy, end) = (Mutex::new(Vec::new()), CancellationToken::new());
@@ -156,7 +155,8 @@ async fn durable(bench: Bench, what: &str) {
             end.cancel();
         };
         tokio::join!(traffic, measured);
-        told(&format!("{what}, change → durable, under traffic"), busy.into_inner().expect("not poisoned"));
+        let mut busy = busy.into_inner().expect("not poisoned");
+        figures::times("vault change", &format!("{what}, under traffic"), &mut busy);
         stop.cancel();
     };
     let (end, ()) = tokio::join!(mirror, bot);
@@ -172,7 +172,7 @@ async fn durable(bench: Bench, what: &str) {
         session.exchange_files(&[put], &[]).await.expect("writes");
         alone.push(begun.elapsed());
     }
-    told(&format!("{what}, one row alone"), alone);
+    figures::times("vault change", &format!("{what}, one row alone"), &mut alone);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,11 @@
 // An ordinary Baileys bot, as its documentation shows it: it echoes every text, saves its
-// session in files, and reconnects. It reports on stdout and obeys stdin, one JSON a line.
+// session in files, and reconnects. It reports on stdout and obeys stdin, one JSON a line (ORDERS=no: only the first).
+// Without SIM_URL it dials WhatsApp.
 import { createInterface } from 'node:readline'
 import makeWASocket, { useMultiFileAuthState } from 'baileys'
 import pino from 'pino'
 
-const { SIM_URL, SESSION_DIR, KEEP_ALIVE_MS, CONNECT_TIMEOUT_MS, RECONNECT, RECONNECT_MS, PAIR_NUMBER } = process.env
+const { SIM_URL, SESSION_DIR, KEEP_ALIVE_MS, CONNECT_TIMEOUT_MS, RECONNECT, RECONNECT_MS, PAIR_NUMBER, ORDERS } = process.env
 const say = line => process.stdout.write(JSON.stringify(line) + '\n')
 // Its log goes the same way, the message alone.
 const logger = pino({
@@ -21,7 +22,7 @@ async function start() {
 	sock = makeWASocket({
 		auth: state,
 		logger,
-		waWebSocketUrl: SIM_URL,
+		...(SIM_URL && { waWebSocketUrl: SIM_URL }),
 		shouldSyncHistoryMessage: () => false,
 		syncFullHistory: false,
 		keepAliveIntervalMs: Number(KEEP_ALIVE_MS ?? 30000),
@@ -51,20 +52,22 @@ async function start() {
 	})
 }
 
-createInterface({ input: process.stdin })
-	.on('line', async line => {
-		const order = JSON.parse(line)
-		if (order.do === 'send') {
-			await sock.sendMessage(order.to + '@s.whatsapp.net', { text: order.text })
-			say({ event: 'sent', text: order.text })
-		}
-		if (order.do === 'stop') {
-			stopping = true
-			await sock.end()
-			process.exit(0)
-		}
-	})
-	// Whoever started it is gone.
-	.on('close', () => process.exit(0))
+if (ORDERS !== 'no') {
+	createInterface({ input: process.stdin })
+		.on('line', async line => {
+			const order = JSON.parse(line)
+			if (order.do === 'send') {
+				await sock.sendMessage(order.to + '@s.whatsapp.net', { text: order.text })
+				say({ event: 'sent', text: order.text })
+			}
+			if (order.do === 'stop') {
+				stopping = true
+				await sock.end()
+				process.exit(0)
+			}
+		})
+		// Whoever started it is gone.
+		.on('close', () => process.exit(0))
+}
 
 await start()

@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::fleet::Fleet;
 use super::links::Seen;
 use super::world::World;
+use crate::support::figures;
 
 /// A process this young still grows.
 const GROWN_UP: Duration = Duration::from_secs(10);
@@ -116,6 +117,23 @@ impl Report {
                 let young = Life { first: (step, now), last: (step, now) };
                 self.memory.dynos.entry(dyno.name.clone()).or_insert(young).last = (step, now);
             }
+        }
+    }
+
+    /// Gathers what [`crate::support::figures`] is told of a good run.
+    pub fn gather(&self) {
+        let of = format!("seed {}", self.seed);
+        let sent = f64::from(self.messages.0);
+        for (stat, value) in [
+            ("faults", f64::from(self.faults)),
+            ("seconds", self.begun.elapsed().as_secs_f64()),
+            ("messages", sent),
+            ("answered twice", self.messages.1 as f64),
+            ("QR again", self.whatsapp.registrations.saturating_sub(1) as f64),
+            ("keys", self.keys as f64),
+            ("memory, MB", self.memory.most as f64 * 1024.0 / 1e6),
+        ] {
+            figures::note("chaos", &of, stat, value);
         }
     }
 

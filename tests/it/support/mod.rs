@@ -5,6 +5,8 @@ pub mod build;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod dyno;
 pub mod eventually;
+#[allow(dead_code, reason = "tests and benchmarks take what they need of it")]
+pub mod figures;
 pub mod http;
 pub mod linked;
 pub mod listener;

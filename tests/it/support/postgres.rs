@@ -3,7 +3,7 @@
 //! It listens on a free port of 127.0.0.1 with a password, with or without TLS under a certificate
 //! of its own making, and on a Unix socket. It ends with the
 //! test binary: a shell in between waits for its standard input to close. Commits are synchronous;
-//! only the disk is not waited for.
+//! only the disk is not waited for, unless `BLACKSKY_FSYNC=on` says so, as for all that is measured.
 
 use std::fs;
 use std::io::Write;
@@ -140,6 +140,7 @@ impl Cluster {
         account.become_it(&mut certificate);
         succeed(&mut certificate);
 
+        let fsync = std::env::var_os("BLACKSKY_FSYNC").is_some_and(|value| value == "on");
         let port = free_port();
         let log = fs::File::create(folder.join("log")).expect("a log");
         let mut watch = Command::new("sh");
@@ -155,7 +156,7 @@ impl Cluster {
                 "-c",
                 "listen_addresses=127.0.0.1",
                 "-c",
-                "fsync=off",
+                if fsync { "fsync=on" } else { "fsync=off" },
                 "-c",
                 "max_connections=200",
                 "-c",
