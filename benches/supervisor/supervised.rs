@@ -156,7 +156,8 @@ impl Supervised {
             child.wait().await.expect("pm2 start ends");
             let daemon = self.daemon().expect("its daemon runs");
             assert!(self.pm2(&["kill"]).status().await.expect("pm2 runs").success());
-            let gone = || !Path::new(&format!("/proc/{daemon}")).exists();
+            // Whoever should wait for it may not: a zombie has ended.
+            let gone = || stat(daemon).is_none_or(|(state, _)| state == "Z");
             eventually("the daemon ends", PATIENCE, async || gone()).await;
             return;
         }
@@ -184,9 +185,14 @@ pub async fn kill(pid: u32, signal: &str) {
 /// A process whose parent this is.
 fn child_of(parent: u32) -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_whitespace());
-        fields.and_then(|mut fields| fields.nth(1)?.parse().ok()) == Some(parent)
-    })
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .find(|pid| stat(*pid).is_some_and(|(state, of)| of == parent && state != "Z"))
+}
+
+/// State and parent of a process.
+fn stat(pid: u32) -> Option<(String, u32)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
