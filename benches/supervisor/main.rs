@@ -49,9 +49,11 @@ async fn change(phone: &Handle, after: u64) -> Duration {
     Duration::from_millis((login.at - end.at).unsigned_abs())
 }
 
-async fn login(phone: &Handle, after: u64, begun: Instant) -> Duration {
+/// From then to the next login.
+async fn login(name: &str, phone: &Handle, after: u64, begun: Instant) -> Duration {
     let login = |event: &Event| matches!(event.what, What::LoggedIn { .. });
-    phone.wait_for_event("a login", after, PATIENCE, login).await.expect("a link");
+    let seen = phone.wait_for_event("a login", after, PATIENCE, login).await;
+    assert!(seen.is_ok(), "the bot under {name} does not log in: {:?}", phone.counters());
     begun.elapsed()
 }
 
@@ -64,7 +66,7 @@ async fn round(one: &mut Supervised, phone: &Handle, counts: bool, idle: Duratio
     };
     let (after, begun) = (phone.last_event(), Instant::now());
     one.start().await;
-    keep(|times| &mut times.start, login(phone, after, begun).await);
+    keep(|times| &mut times.start, login(one.name, phone, after, begun).await);
     one.settle(phone).await;
 
     if one.is_supervised() {

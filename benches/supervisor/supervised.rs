@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use blacksky::sim::{Handle, Server};
 use tokio::process::{Child, Command};
@@ -10,6 +11,8 @@ use crate::support::eventually::eventually;
 use crate::support::node::{self, pair_node};
 use crate::support::sim::PATIENCE;
 
+/// A session folder that nobody wrote to for so long is complete.
+const AT_REST: Duration = Duration::from_millis(500);
 /// Writes to the bots.
 const FRIEND: &str = "4915100000030";
 
@@ -69,13 +72,20 @@ impl Supervised {
         !matches!(self.supervisor, Supervisor::None)
     }
 
-    /// Baileys writes its files without waiting for them; once it has answered, they are on disk.
+    /// Baileys writes its files without waiting for them, and one that is ended meanwhile may have lost its login:
+    /// waits until it has answered and its folder is at rest.
     pub async fn settle(&mut self, phone: &Handle) {
         self.words += 1;
         let word = format!("word {}", self.words);
         phone.send_text(FRIEND, self.number, &word).expect("sent");
         let echo = phone.wait_for_text(FRIEND, &format!("echo: {word}"), PATIENCE).await;
         assert!(echo.is_ok(), "the bot under {} does not answer {word}", self.name);
+        let at_rest = || {
+            let entries = std::fs::read_dir(self.folder.join("session")).ok()?.flatten();
+            let changed = entries.filter_map(|entry| entry.metadata().ok()?.modified().ok()).max()?;
+            changed.elapsed().ok().filter(|since| *since > AT_REST)
+        };
+        eventually("its folder is at rest", PATIENCE, async || at_rest().is_some()).await;
     }
 
     /// Starts the supervisor with its bot; returns at once.
