@@ -19,6 +19,9 @@ pub mod config;
 pub mod doctor;
 pub mod exit;
 pub mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod r#gen;
 pub mod init;
 pub mod jobs;

@@ -14,6 +14,8 @@ mod commands;
 mod database;
 pub mod document;
 pub mod environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod generated;
 mod heartbeat;
 mod heroku;

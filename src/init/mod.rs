@@ -3,6 +3,8 @@
 //! [`look`] reads the folder, [`recognise`] decides without touching the disk, [`file::text`] writes it down.
 
 pub mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod ignore;
 pub mod look;
 pub mod sources;

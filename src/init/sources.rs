@@ -3,6 +3,7 @@
 //! No parser of JavaScript: literal arguments and the usual ways to write a path are understood, the rest is left to
 //! a person.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -61,8 +62,18 @@ fn captured<'t>(pattern: &'t Option<Regex>, text: &'t str) -> impl Iterator<Item
     pattern.iter().flat_map(move |pattern| pattern.captures_iter(text))
 }
 
+/// Names whose definitions are looked for, in all: names that are defined by each other would be followed for minutes.
+const MOST_NAMES: u32 = 1000;
+
+/// The sources, and how many names may still be followed.
+struct Names<'s> {
+    all: &'s [Source],
+    left: Cell<u32>,
+}
+
 /// Reads all sources.
 pub fn read(sources: &[Source]) -> Said {
+    let names = Names { all: sources, left: Cell::new(MOST_NAMES) };
     let mut said = Said::default();
     let mut found: Vec<(String, usize)> = Vec::new();
     let mut note = |path: String| match found.iter_mut().find(|(known, _)| *known == path) {
@@ -73,7 +84,7 @@ pub fn read(sources: &[Source]) -> Said {
         let text = &source.text;
         for call in captured(&MULTI_FILE, text).filter_map(|call| call.get(0)) {
             let Some(argument) = argument(&text[call.end()..]) else { continue };
-            match place(argument, source, sources) {
+            match place(argument, source, &names) {
                 Some(path) => note(path),
                 // Its definition or its export, not a call.
                 None if argument.trim().is_empty() || argument.trim() == "folder" => {}
@@ -137,17 +148,17 @@ fn end_of(text: &str, marks: &[char]) -> Option<usize> {
 }
 
 /// A path below the bot's folder that an expression stands for, as `session_dir` takes it.
-fn place(expression: &str, source: &Source, all: &[Source]) -> Option<String> {
-    normal(".", &value(expression, source, all, 0)?)
+fn place(expression: &str, source: &Source, names: &Names<'_>) -> Option<String> {
+    normal(".", &value(expression, source, names, 0)?)
 }
 
 /// The text that an expression stands for; `__dirname` as the folder of its file.
-fn value(expression: &str, source: &Source, all: &[Source], depth: usize) -> Option<String> {
+fn value(expression: &str, source: &Source, names: &Names<'_>, depth: usize) -> Option<String> {
     let expression = expression.trim();
     if depth > 6 || expression.is_empty() {
         return None;
     }
-    let within = |expression: &str| value(expression, source, all, depth + 1);
+    let within = |expression: &str| value(expression, source, names, depth + 1);
     for fallback in ["||", "??"] {
         if let Some((first, second)) = split_at(expression, fallback) {
             return within(first).or_else(|| within(second));
@@ -192,7 +203,7 @@ fn value(expression: &str, source: &Source, all: &[Source], depth: usize) -> Opt
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$') {
         return None;
     }
-    definition(name, source, all, depth)
+    definition(name, source, names, depth)
 }
 
 fn template(inside: &str, within: impl Fn(&str) -> Option<String>) -> Option<String> {
@@ -209,9 +220,10 @@ fn template(inside: &str, within: impl Fn(&str) -> Option<String>) -> Option<Str
 }
 
 /// What a name was set to, in this file or else in another one.
-fn definition(name: &str, source: &Source, all: &[Source], depth: usize) -> Option<String> {
+fn definition(name: &str, source: &Source, names: &Names<'_>, depth: usize) -> Option<String> {
+    names.left.set(names.left.get().checked_sub(1)?);
     let set = Regex::new(&format!(r"(?:^|[^\w$]){}\s*(?:=|:)\s*", regex::escape(name))).ok()?;
-    let others = all.iter().filter(|other| other.path != source.path);
+    let others = names.all.iter().filter(|other| other.path != source.path);
     for file in std::iter::once(source).chain(others) {
         for found in set.find_iter(&file.text).take(20) {
             let rest = &file.text[found.end()..];
@@ -220,7 +232,7 @@ fn definition(name: &str, source: &Source, all: &[Source], depth: usize) -> Opti
             }
             let end = end_of(rest, &[';', '\n', ',', '}', ')']).unwrap_or_else(|| rest.len().min(200));
             let Some(expression) = rest.get(..end) else { continue };
-            if let Some(text) = value(expression, file, all, depth + 1) {
+            if let Some(text) = value(expression, file, names, depth + 1) {
                 return Some(text);
             }
         }
@@ -366,6 +378,17 @@ mod tests {
             ("config.js", "global.authFile = 'from-config'"),
         ]);
         assert_eq!(said.sessions, ["from-config"]);
+    }
+
+    #[test]
+    fn names_that_lead_to_each_other_are_not_followed_for_ever() {
+        let circle = "a = a || a || b; b = b + a; ".repeat(20);
+        let text = format!("{circle} useMultiFileAuthState(a)");
+        let source = Source { path: "a.js".to_owned(), text: text.clone() };
+        let names = Names { all: std::slice::from_ref(&source), left: Cell::new(MOST_NAMES) };
+        assert_eq!(place("a", &source, &names), None);
+        assert_eq!(names.left.get(), 0, "without the limit it takes minutes");
+        assert_eq!(session(&text), "a");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 pub mod action;
 pub mod anti_idle;
 mod clock;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod schedule;
 
 pub use clock::{Clock, answered};

@@ -27,6 +27,8 @@ mod balance;
 pub mod clock;
 mod database;
 mod dyno;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 pub mod logging;
 pub mod memory;

@@ -11,6 +11,8 @@ mod blob;
 mod connection;
 mod control;
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod groups;
 mod handle;
 mod handshake;

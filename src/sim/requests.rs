@@ -241,7 +241,7 @@ fn app_state(sync: &Node) -> Node {
             let uploaded = u64::from(asked.get_optional_child("patch").is_some());
             NodeBuilder::new("collection")
                 .attr("name", attr(asked, "name").unwrap_or_default())
-                .attr("version", version + uploaded)
+                .attr("version", version.saturating_add(uploaded))
                 .attr("type", "result")
                 .build()
         })

@@ -25,6 +25,8 @@ mod dyno;
 mod engine;
 pub mod examine;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 mod inbox;
 mod jobs;

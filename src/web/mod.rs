@@ -24,6 +24,8 @@ mod aside;
 mod code;
 mod day;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gauge;
 mod hosted;
 mod limit;

@@ -7,6 +7,8 @@
 
 pub mod child;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod import;
 mod news;
 pub mod preload;

@@ -76,7 +76,7 @@ impl InboundDurabilityHook for Hook {
 }
 
 /// The inbox row of a message; `None` for what this account sent itself, from the phone or another device.
-fn row(inbound: &InboundMessage) -> Option<InboxMessage> {
+pub(super) fn row(inbound: &InboundMessage) -> Option<InboxMessage> {
     let info = &inbound.info;
     let source = &info.source;
     if source.is_from_me {

@@ -21,6 +21,8 @@ mod connection;
 mod driver;
 mod ears;
 mod executor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gate;
 mod hook;
 mod inbox;

@@ -51,12 +51,21 @@ async fn read_head(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(Vec<u8>, 
     }
 }
 
+/// A bare line feed ends a head too, for the parser: what stands between that and our end would be lost.
+fn whole(parsed: httparse::Status<usize>, bytes: &[u8]) -> io::Result<()> {
+    if parsed == httparse::Status::Complete(bytes.len()) {
+        Ok(())
+    } else {
+        Err(invalid("the head is unclear"))
+    }
+}
+
 /// Reads a request's head; gives what came after it too.
 pub async fn request(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(Request, Vec<u8>)> {
     let (bytes, rest) = read_head(from).await?;
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
-    parsed.parse(&bytes).map_err(invalid)?;
+    whole(parsed.parse(&bytes).map_err(invalid)?, &bytes)?;
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
         path: parsed.path.unwrap_or_default().to_owned(),
@@ -70,7 +79,7 @@ pub async fn response(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Respons
     let (bytes, rest) = read_head(from).await?;
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
-    parsed.parse(&bytes).map_err(invalid)?;
+    whole(parsed.parse(&bytes).map_err(invalid)?, &bytes)?;
     let status = parsed.code.unwrap_or_default();
     Ok(Response { status, bytes, rest })
 }
@@ -175,6 +184,14 @@ mod tests {
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
         assert!(bytes.ends_with(&[0x88, 7, 0x03, 0xf5, b'l', b'a', b't', b'e', b'r']));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_ends_twice_or_says_nothing_is_refused() {
+        let twice = b"GET /secret/ws HTTP/1.1\nHost: x\n\nGET /other HTTP/1.1\r\n\r\n";
+        assert!(request(&mut &twice[..]).await.is_err());
+        assert!(request(&mut &b"\r\n\r\n"[..]).await.is_err());
+        assert!(response(&mut &b"HTTP/1.1 101 x\nA: b\n\nmore\r\n\r\n"[..]).await.is_err());
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@
 //! Noise; what it knows of the link beyond traffic the preload tells it ([`Said`]).
 
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod head;
 mod listener;
 mod pacing;

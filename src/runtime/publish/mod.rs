@@ -9,6 +9,8 @@
 //! It also notices first when the database goes away or comes back, and says so on the board.
 
 mod errand;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod said;
 
 pub use errand::ask_holder;

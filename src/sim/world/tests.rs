@@ -58,6 +58,18 @@ fn every_request_is_answered_once_and_the_unknown_is_counted() {
 }
 
 #[test]
+fn a_version_that_has_no_next_one_is_answered() {
+    let (mut world, connection, mut orders) = linked();
+    let patch = NodeBuilder::new("patch").build();
+    let collection =
+        NodeBuilder::new("collection").attr("name", "x").attr("version", u64::MAX).children([patch]);
+    let sync = NodeBuilder::new("sync").children([collection.build()]).build();
+    let iq = NodeBuilder::new("iq").attr("id", "7").attr("type", "set").attr("xmlns", "w:sync:app:state");
+    world.stanza(connection, &iq.children([sync]).build());
+    assert_eq!(written(&mut orders).len(), 1);
+}
+
+#[test]
 fn a_message_waits_until_it_is_confirmed_by_any_of_the_ids_of_a_receipt() {
     let (mut world, connection, mut orders) = linked();
     let ids: Vec<String> =

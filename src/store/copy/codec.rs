@@ -20,6 +20,9 @@ use super::{CopyRow, Digest, Header, SessionCopy};
 use crate::store::engine::{InboxRow, version_of, version_text};
 use crate::store::kind::{Name, Row};
 
+#[cfg(any(test, fuzzing))]
+pub(in crate::store) mod fuzz;
+
 const MAGIC: &[u8; 8] = b"blacksky";
 /// The form written, and the newest one read.
 const VERSION: u8 = 1;

@@ -7,7 +7,7 @@
 //!
 //! Not in it: rows that were set aside as damaged, messages that were handled, archived generations.
 
-mod codec;
+pub(super) mod codec;
 
 use std::fmt;
 

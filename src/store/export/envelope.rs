@@ -81,6 +81,9 @@ fn version_text(found: u16) -> String {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(in crate::store) mod fuzz;
+
 /// A passphrase turned into a key for one file.
 pub struct ExportKey {
     costs: Costs,

@@ -4,8 +4,10 @@
 //! The file is an envelope (`envelope`) around one byte, which says whether a bot may have been running
 //! meanwhile, and a copy of the session ([`super::copy`]), which has a version of its own.
 
-mod envelope;
+pub(super) mod envelope;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 use std::fs::File;
 use std::io::Read as _;

@@ -4,6 +4,8 @@
 //! link, under one id. Answers that are no success are problem documents (RFC 9457).
 
 mod calls;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod intake;
 mod media;
 mod openapi;

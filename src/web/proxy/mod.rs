@@ -21,6 +21,8 @@ use crate::link::LinkState;
 use crate::runtime::status::{BotStatus, ChildState, Role, Snapshot};
 
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod headers;
 mod refusal;
 

@@ -6,7 +6,7 @@
 
 pub mod environment;
 mod group;
-mod output;
+pub(super) mod output;
 pub mod redact;
 mod restart;
 mod tail;

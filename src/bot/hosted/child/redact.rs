@@ -55,10 +55,11 @@ pattern!(
     CONTROL,
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0a-\x1f\x7f]"
 );
-// What WhatsApp's QR codes hold: reference, then keys in base64.
+// What WhatsApp's QR codes hold: reference, then keys in base64. The digit may have gone with something like a code
+// that stands right before it.
 pattern!(
     QR,
-    r"(?:https?://wa\.me/settings/linked_devices#)?\d@[A-Za-z0-9+/=_-]{8,}(?:,[A-Za-z0-9+/=_-]+){2,}"
+    r"(?:https?://wa\.me/settings/linked_devices#)?\d@[A-Za-z0-9+/=_-]{8,}(?:,[A-Za-z0-9+/=_-]+){2,}|@[A-Za-z0-9+/=_-]{8,}(?:,[A-Za-z0-9+/=_-]{40,}){2,}"
 );
 pattern!(IMAGE, r"data:image/[a-z+.-]+;base64,[A-Za-z0-9+/=]+");
 // Key material of Baileys and libsignal, however it is printed.
@@ -195,6 +196,8 @@ mod tests {
     #[test]
     fn what_links_an_account_is_not_logged() {
         assert_eq!(log(&format!("scan this: {PAYLOAD} now")), "scan this: (a QR code: see the page) now");
+        let after_another = log(&format!("9@AAAAAAAA,b,c{PAYLOAD}"));
+        assert_eq!(after_another, "(a QR code: see the page)(a QR code: see the page)");
         assert_eq!(log("qr data:image/png;base64,iVBORw0KGgo="), "qr (an image)");
         assert_eq!(log("{ noiseKey: { private: <Buffer 01> } }"), "(a line with key material was left out)");
         assert_eq!(
