@@ -86,6 +86,7 @@
     tick();
   };
 
+  let wait = 2000;
   const listen = () => {
     const events = new EventSource(page.base + "events?view=page");
     events.addEventListener("page", (event) => {
@@ -93,13 +94,17 @@
       // Another build brings another page.
       if (build !== page.build) return location.reload();
       offline.hidden = true;
+      wait = 2000;
       skew = now - Date.now();
       show(html);
     });
     events.onerror = () => {
       offline.hidden = false;
-      // The browser itself tries again unless the answer was an error.
-      if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+      // The browser itself tries again unless the answer was an error, such as too many streams.
+      if (events.readyState === EventSource.CLOSED) {
+        setTimeout(listen, wait * (1 + Math.random()));
+        wait = Math.min(2 * wait, 60000);
+      }
     };
   };
 

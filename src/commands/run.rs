@@ -23,10 +23,21 @@ const SAME_SIGNAL: Duration = Duration::from_millis(250);
 pub(super) fn run(cli: &Cli, args: &cli::Run) -> Result<Exit, Failure> {
     let config = super::load::load(cli)?.config;
     logging::start_on(config.log, config.platform.dyno.clone());
+    keep_to_ourselves();
     let link = LinkAddress::decide(args.link.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let mut again = false;
     let exit = super::block_on(run_until_signal(config, link, &mut again))?;
     if again { begin_anew() } else { Ok(exit) }
+}
+
+/// Other programs of this account, such as a hosted bot and its packages, do not get to read this process: the keys are
+/// in its environment and the sessions in its memory. Nor does a core dump.
+fn keep_to_ourselves() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!(%error, "other programs of this account can read the memory of this process");
+    }
 }
 
 /// Replaces this process by a new one of itself: the pid and the port stay, so Heroku sees no crash and

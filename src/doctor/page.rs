@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(8);
 pub(super) async fn port(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "port";
     let port = config.web.port;
-    vec![match web::bind(config).await {
+    vec![match web::bind(config) {
         Ok(_) if port == 0 => Finding::ok(CHECK, "a free port is taken (port 0)"),
         Ok(_) => Finding::ok(CHECK, format!("port {port} is free")),
         Err(BindError::InUse(_)) => {

@@ -82,7 +82,7 @@ impl Running {
     /// # Errors
     /// The port cannot be bound.
     pub async fn start(config: Config, link: LinkAddress) -> Result<Self, web::BindError> {
-        let listener = web::bind(&config).await?;
+        let listener = web::bind(&config)?;
         let address = listener.local_addr().map_err(web::BindError::from)?;
         let enabled: Vec<String> =
             config.bots.iter().filter(|(_, bot)| bot.enabled).map(|(name, _)| name.clone()).collect();

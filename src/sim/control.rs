@@ -12,13 +12,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::faults::Fault;
 use super::handle::Handle;
 use super::media::{MediaKind, Medium};
 
-/// Longest body of a request, in bytes: a medium in base64.
-const BODY_LIMIT: usize = 32 << 20;
+/// Longest body of a request, in bytes.
+const BODY_LIMIT: usize = 64 << 10;
+/// Longest body of a message, in bytes: a medium in base64.
+const SEND_LIMIT: usize = 32 << 20;
+/// Messages that are read at the same time.
+static SENDS: Semaphore = Semaphore::const_new(2);
+/// For the reading of one.
+const SEND_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest wait of one request for events.
 const MAX_WAIT: u64 = 60;
 /// The phone that scans when a request names none.
@@ -90,7 +97,10 @@ pub fn router(handle: Handle) -> Router {
         .route("/control/status", get(status))
         .route("/control/scan", post(scan))
         .route("/control/link", post(link))
-        .route("/control/send", post(send))
+        .route(
+            "/control/send",
+            post(send).layer(DefaultBodyLimit::max(SEND_LIMIT)).layer(middleware::from_fn(few)),
+        )
         .route("/control/sent", get(async |State(h): State<Handle>| Json(h.sent())))
         .route("/control/received", get(async |State(h): State<Handle>| Json(h.received())))
         .route("/control/ratchets", get(async |State(h): State<Handle>| Json(h.ratchets())))
@@ -114,6 +124,17 @@ async fn local_only(headers: HeaderMap, request: Request, next: Next) -> Respons
         return Refused(StatusCode::FORBIDDEN, text).into_response();
     }
     next.run(request).await
+}
+
+/// Large bodies one after the other.
+async fn few(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(SEND_DEADLINE, async {
+        let _turn = SENDS.acquire().await;
+        next.run(request).await
+    });
+    answer.await.unwrap_or_else(|_| {
+        Refused(StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time".to_owned()).into_response()
+    })
 }
 
 async fn status(State(handle): State<Handle>) -> Json<Value> {

@@ -37,10 +37,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -61,6 +64,10 @@ use world::{Shared, World};
 pub const PATH: &str = "/ws/chat";
 /// Time from a connection to its first line.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// Connections to the control API and for media at the same time; more are closed at once.
+const CONTROL_CONNECTIONS: usize = 256;
+/// How long one of these may take to send a request's head, and may idle between two requests.
+const IDLE: Duration = Duration::from_secs(95);
 /// Pause between a change and the write of the state file.
 const SAVE_DELAY: Duration = Duration::from_millis(200);
 /// Bytes that a connection within the process holds in each direction, as much as a socket buffer.
@@ -125,20 +132,9 @@ impl Server {
         let shared = Shared::new(world);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (to_control, for_control) = mpsc::channel(16);
-        tasks.spawn(accept(listener, to_control, Arc::clone(&shared), stop.clone(), tasks.clone()));
         let handle = Handle(Arc::clone(&shared));
         let control = control::router(handle.clone()).merge(media::router(handle));
-        let incoming = Incoming { streams: for_control, address };
-        tasks.spawn({
-            let stop = stop.clone();
-            async move {
-                let served = axum::serve(incoming, control).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "simulator: the control API ended");
-                }
-            }
-        });
+        tasks.spawn(accept(listener, control, Arc::clone(&shared), stop.clone(), tasks.clone()));
         if let Some(folder) = &options.state_dir {
             save(&shared, folder)?;
             tasks.spawn(keep_saved(Arc::clone(&shared), folder.clone(), stop.clone()));
@@ -197,11 +193,12 @@ impl Drop for Server {
 /// Accepts connections and tells clients from the control API by their first line.
 async fn accept(
     listener: tokio::net::TcpListener,
-    to_control: mpsc::Sender<TcpStream>,
+    control: Router,
     shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
+    let seats = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => return,
@@ -215,7 +212,8 @@ async fn accept(
                 }
             },
         };
-        let (to_control, shared, stop) = (to_control.clone(), Arc::clone(&shared), stop.clone());
+        let (control, shared, stop) = (control.clone(), Arc::clone(&shared), stop.clone());
+        let seats = Arc::clone(&seats);
         tasks.spawn(async move {
             let sort = timeout(REQUEST_DEADLINE, is_client(&stream));
             let client = tokio::select! {
@@ -227,9 +225,8 @@ async fn accept(
             };
             if client {
                 connection::serve(stream, shared, stop).await;
-            } else {
-                // The control API is gone only when the server stops.
-                let _ = to_control.send(stream).await;
+            } else if let Ok(_seat) = seats.try_acquire() {
+                serve_control(stream, control, stop).await;
             }
         });
     }
@@ -256,26 +253,24 @@ async fn is_client(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// Feeds the control API with the connections that are for it.
-struct Incoming {
-    streams: mpsc::Receiver<TcpStream>,
-    address: SocketAddr,
-}
-
-impl Listener for Incoming {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        match self.streams.recv().await {
-            Some(stream) => (stream, self.address),
-            // The server is stopping, which ends this future.
-            None => std::future::pending().await,
+/// Serves one connection to the control API.
+async fn serve_control(stream: TcpStream, control: Router, stop: CancellationToken) {
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .max_headers(64)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(control))
+    );
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "simulator: a connection to the control API ended");
     }
 }
 

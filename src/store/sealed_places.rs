@@ -241,6 +241,57 @@ mod tests {
         }
     }
 
+    /// Every column of the migrations.
+    fn all_columns(migrator: &sqlx::migrate::Migrator) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for migration in migrator.iter() {
+            let sql: String = migration
+                .sql
+                .as_str()
+                .lines()
+                .map(|line| line.split("--").next().unwrap_or_default())
+                .fold(String::new(), |all, line| all + line + "\n");
+            for statement in sql.split(';') {
+                let table = statement.split_once("TABLE blacksky.").map(|(_, rest)| rest);
+                let Some((table, rest)) = table.and_then(|rest| rest.split_once(char::is_whitespace)) else {
+                    continue;
+                };
+                let added = rest.split_once("ADD COLUMN ").map(|(_, column)| column);
+                let created =
+                    rest.trim_start().starts_with('(').then_some(rest).into_iter().flat_map(str::lines);
+                for line in created.chain(added) {
+                    let name = line.split_whitespace().next().unwrap_or_default();
+                    if !name.is_empty()
+                        && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+                    {
+                        found.insert((table.to_owned(), name.to_owned()));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_page_on_security_names_every_column_and_which_are_sealed() {
+        let page = include_str!("../../docs/security.md");
+        let found = all_columns(&migrate::postgres());
+        for known in [("session", "epoch"), ("outbox", "media"), ("status", "qr"), ("traffic", "sent")] {
+            assert!(found.contains(&(known.0.into(), known.1.into())), "{known:?}: {found:?}");
+        }
+        for (table, column) in &found {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{table}` |")));
+            let row = row.unwrap_or_else(|| panic!("docs/security.md does not name the table {table}"));
+            let mut cells = row.split('|').skip(2);
+            let (sealed, clear) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+            let named = |cell: &str| cell.contains(&format!("`{column}`"));
+            let is_sealed = SEALED_PLACES.iter().any(|place| place.table == table && place.value == column)
+                || PASSING.contains(&(table.as_str(), column.as_str()));
+            let said = if is_sealed { sealed } else { clear };
+            assert!(named(said), "docs/security.md does not say truly whether {table}.{column} is sealed");
+        }
+    }
+
     #[test]
     fn what_is_set_aside_is_left_out() {
         assert!(SEALED_PLACES[0].except.is_some_and(|sql| sql.ends_with(&SET_ASIDE.to_string())));

@@ -3,9 +3,13 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::Config;
+
+/// Connections that the system keeps until they are accepted, where it allows so many. Beyond them it lets a client
+/// wait for a second.
+const QUEUE: u32 = 4096;
 
 /// The port could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -44,18 +48,26 @@ pub enum BindError {
 ///
 /// # Errors
 /// The port is in use, forbidden, or the system has no socket left.
-pub async fn bind(config: &Config) -> Result<TcpListener, BindError> {
+pub fn bind(config: &Config) -> Result<TcpListener, BindError> {
     let on_platform = config.platform.dyno.is_some() || config.platform.port_from_env;
     let ip = if on_platform { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-    bind_to(SocketAddr::from((ip, config.web.port))).await
+    bind_to(SocketAddr::from((ip, config.web.port)))
 }
 
-async fn bind_to(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+fn bind_to(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
         io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
         _ => BindError::Other { address, source },
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of the process before may still be going.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 #[cfg(test)]
@@ -64,9 +76,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_a_way_out() {
-        let first = bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let first = bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = first.local_addr().unwrap();
-        let error = bind_to(address).await.unwrap_err();
+        let error = bind_to(address).unwrap_err();
         assert!(matches!(error, BindError::InUse(at) if at == address));
         let message = error.to_string();
         assert!(message.contains(&address.port().to_string()), "{message}");

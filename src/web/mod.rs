@@ -3,8 +3,8 @@
 //! Reads the status snapshot and asks bots through their handles; never waits for the
 //! database or a link, so that every answer starts within a second.
 //!
-//! Request → [`serve`] (sockets, limits) → `router` (paths, headers) → `access` (who asks) →
-//! `page`, `report`, `events` or `actions`. What is not ours goes to the hosted bot → `proxy`.
+//! Request → [`serve`] (sockets; `room`, `seats` and `wire` say who may take how much) → `router` (paths, headers) →
+//! `access` (who asks) → `page`, `report`, `events` or `actions`. What is not ours goes to the hosted bot → `proxy`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,8 +39,11 @@ mod proxy;
 mod qr;
 mod report;
 mod requests;
+mod room;
 mod router;
+mod seats;
 mod serve;
+mod wire;
 mod words;
 
 pub use api::Target;

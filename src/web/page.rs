@@ -41,7 +41,7 @@ pub fn page(name: &str, paths: &Paths, snapshot: &Snapshot, access: Access, now:
         version: env!("CARGO_PKG_VERSION"),
         build: build(),
         now_ms: now.timestamp_millis(),
-        live: live(paths, snapshot, access, now),
+        live: live(paths, snapshot, access.is_admin(), now),
         sign_in: SignIn::of(access),
         set_token: SET_TOKEN,
         can_sign_out: access == Access::Admin(Proof::Cookie),
@@ -49,9 +49,8 @@ pub fn page(name: &str, paths: &Paths, snapshot: &Snapshot, access: Access, now:
     rendered(&page)
 }
 
-/// The part of the page that changes.
-pub fn live(paths: &Paths, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
-    let admin = access.is_admin();
+/// The part of the page that changes; with QR and actions for an admin.
+pub fn live(paths: &Paths, snapshot: &Snapshot, admin: bool, now: DateTime<Utc>) -> String {
     rendered(&Live {
         base: &paths.base,
         simulator: snapshot.simulator.as_deref(),

@@ -8,7 +8,7 @@ const PUBLIC: Access = Access::Public(Denial::NoTokenSet);
 
 /// The page at `/`.
 fn live(snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
-    super::live(&Paths::plain(), snapshot, access, now)
+    super::live(&Paths::plain(), snapshot, access.is_admin(), now)
 }
 
 fn page(name: &str, snapshot: &Snapshot, access: Access, now: DateTime<Utc>) -> String {
@@ -276,8 +276,8 @@ fn hosted(now: DateTime<Utc>) -> Snapshot {
 fn a_hosted_bot_as_the_admin_and_as_everybody_sees_it() {
     let now = "2026-11-25T08:00:00Z".parse().expect("a time");
     let paths = Paths { base: "/blacksky/".to_owned(), bot: Some("main".to_owned()) };
-    insta::assert_snapshot!("hosted_admin", super::live(&paths, &hosted(now), ADMIN, now));
-    insta::assert_snapshot!("hosted_public", super::live(&paths, &hosted(now), PUBLIC, now));
+    insta::assert_snapshot!("hosted_admin", super::live(&paths, &hosted(now), true, now));
+    insta::assert_snapshot!("hosted_public", super::live(&paths, &hosted(now), false, now));
     let report = crate::web::report(&hosted(now), now);
     insta::assert_json_snapshot!("hosted_status", report.bots["main"]);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -17,8 +18,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Denial, Gate};
+use super::events::Streams;
 use super::login::retry_after;
 use super::paths::{HEALTHZ, Paths, STATUS};
+use super::room::Room;
 use super::{
     OwnAddress, Site, Target, actions, api, code, events, login, metrics, page, proxy, report, requests,
 };
@@ -32,8 +35,6 @@ use crate::store::Store;
 const BODY_LIMIT: usize = 4 * 1024;
 /// How long a request may take until its answer begins; only a slow sender of a body takes long.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-/// Event streams at the same time.
-const STREAMS: usize = 128;
 
 /// What every handler may use.
 #[derive(Debug)]
@@ -60,8 +61,8 @@ pub struct Shared {
     pub heartbeat: Duration,
     /// Ends the streams.
     pub stop: CancellationToken,
-    /// One permit an open stream.
-    pub streams: Arc<Semaphore>,
+    /// The open event streams.
+    pub streams: Streams,
     /// One permit a request that is with the bot.
     pub passing: Arc<Semaphore>,
 }
@@ -80,8 +81,9 @@ impl Shared {
 }
 
 /// The router of a site; event streams end with `stop`.
-pub fn router(site: Site, stop: CancellationToken) -> Router {
+pub fn router(site: Site, room: Room, stop: CancellationToken) -> Router {
     measure::start();
+    let streams = Streams::new(room, site.snapshot.clone());
     let shared = Arc::new(Shared {
         name: site.name,
         snapshot: site.snapshot,
@@ -94,8 +96,8 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
         paths: site.paths,
         heartbeat: site.heartbeat,
         stop,
-        streams: Arc::new(Semaphore::new(STREAMS)),
-        passing: Arc::new(Semaphore::new(proxy::AT_ONCE)),
+        streams,
+        passing: Arc::new(Semaphore::new(room.passing)),
     });
     let paths = &shared.paths;
     let mut ours = Router::new()
@@ -120,7 +122,7 @@ pub fn router(site: Site, stop: CancellationToken) -> Router {
     ours.layer(DefaultBodyLimit::max(BODY_LIMIT))
         // With a limit of its own.
         .nest(&paths.below("api/v1"), api::routes(&shared))
-        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), finish))
         // Behind the layers: their limits and headers are not the bot's.
         .fallback(proxy::pass)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), learn))
@@ -176,7 +178,7 @@ async fn stream(
     let (parts, _) = request.into_parts();
     let view = match query.view.as_deref() {
         None => events::View::Report,
-        Some("page") => events::View::Page(shared.gate.access(&parts)),
+        Some("page") => events::View::Page { admin: shared.gate.access(&parts).is_admin() },
         Some(_) => return (StatusCode::BAD_REQUEST, "The only view is view=page.\n").into_response(),
     };
     events::stream(shared, view)
@@ -253,15 +255,31 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
 }
 
 /// Deadline and headers of every answer.
-async fn finish(request: Request, next: Next) -> Response {
+async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let deadline = api::deadline(&request).unwrap_or(ANSWER_DEADLINE);
-    let mut response = match tokio::time::timeout(deadline, next.run(request)).await {
+    let of_api = api::is_asked(&shared.paths, request.uri());
+    let limit = if of_api { api::body_limit(&request) } else { Some(BODY_LIMIT as u64) };
+    let length = request.body().size_hint().exact();
+    let answer = async {
+        // Not all handlers read the body; whoever says that it is too long need not send it.
+        if let (Some(limit), Some(length)) = (limit, length)
+            && length > limit
+        {
+            let text = format!("The body of the request is longer than {limit} bytes.\n");
+            return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+        }
+        next.run(request).await
+    };
+    let mut response = match tokio::time::timeout(deadline, answer).await {
         Ok(response) => response,
         Err(_) => {
             let text = "The request took too long to arrive.\n";
             (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")], text).into_response()
         }
     };
+    if of_api {
+        response = api::as_problem(response).await;
+    }
     guard(response.headers_mut());
     response
 }

@@ -11,9 +11,10 @@ use crate::bot::handle::{Answer, Ask as Asked, Errand, Request as Ask};
 use crate::config::Secret;
 use crate::link::LinkState;
 use crate::link::state::Parked;
-use crate::runtime::status::{Board, ChildState, Holder, HostedStatus, Qr, WarningKind};
+use crate::runtime::status::{Board, ChildState, Holder, HostedStatus, Memory, Qr, WarningKind};
 
 const TOKEN: &str = "correct horse";
+const ROOM: Room = Room { connections: 32, streams: 8, own_streams: 2, passing: 4 };
 
 struct Stage {
     board: Board,
@@ -27,6 +28,10 @@ fn stage(token: Option<&str>) -> Stage {
 }
 
 fn stage_at(token: Option<&str>, paths: Paths) -> Stage {
+    stage_with(token, paths, ROOM)
+}
+
+fn stage_with(token: Option<&str>, paths: Paths, room: Room) -> Stage {
     let board = Board::new(clock::now(), None, ["main"].into_iter());
     let (handle, asked) = BotHandle::new();
     let site = Site {
@@ -43,7 +48,7 @@ fn stage_at(token: Option<&str>, paths: Paths) -> Stage {
         heartbeat: super::super::HEARTBEAT,
     };
     let stop = CancellationToken::new();
-    Stage { board, asked, router: router(site, stop.clone()), stop }
+    Stage { board, asked, router: router(site, room, stop.clone()), stop }
 }
 
 impl Stage {
@@ -349,15 +354,111 @@ async fn the_qr_streams_to_admins_only() {
 
 #[tokio::test]
 async fn streams_are_limited_and_their_places_come_free() {
-    let stage = stage(None);
+    let stage = stage(Some(TOKEN));
     let mut open = Vec::new();
-    for _ in 0..STREAMS {
+    for _ in 0..ROOM.streams {
         open.push(stage.ask("GET", "/events", &[], "").await);
     }
-    assert_eq!(stage.get("/events", &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let refused = stage.ask("GET", "/events", &[], "").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "30");
     assert_eq!(stage.get("/status", &[]).await.0, StatusCode::OK);
+    // Visitors leave places to whoever has the token.
+    let signed_in = [("authorization", "Bearer correct horse")];
+    for _ in 0..ROOM.own_streams {
+        let own = stage.ask("GET", "/events?view=page", &signed_in, "").await;
+        assert_eq!(own.status(), StatusCode::OK);
+        open.push(own);
+    }
+    assert_eq!(
+        stage.get("/events?view=page", &signed_in).await.0,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "these have an end, too"
+    );
     drop(open);
     assert_eq!(stage.ask("GET", "/events", &[], "").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn few_visitors_get_a_stream_while_memory_is_nearly_used_up() {
+    let stage = stage_with(Some(TOKEN), Paths::plain(), Room { streams: 100, ..ROOM });
+    let memory = |tight| Memory { used_bytes: 480 << 20, programs_bytes: 0, quota_bytes: 512 << 20, tight };
+    stage.board.memory(memory(true));
+    let mut open = Vec::new();
+    loop {
+        let response = stage.ask("GET", "/events", &[], "").await;
+        if response.status() != StatusCode::OK {
+            break;
+        }
+        open.push(response);
+    }
+    assert_eq!(open.len(), 64);
+    stage.board.memory(memory(false));
+    assert_eq!(stage.ask("GET", "/events", &[], "").await.status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_streams_get_the_same_event_of_their_view_and_none_misses_a_change() {
+    let stage = stage(Some(TOKEN));
+    let signed_in = [("authorization", "Bearer correct horse")];
+    let mut streams = Vec::new();
+    for n in 0..8 {
+        let (path, headers) = match n % 3 {
+            0 => ("/events", &[][..]),
+            1 => ("/events?view=page", &[][..]),
+            _ => ("/events?view=page", &signed_in[..]),
+        };
+        let response = stage.ask("GET", path, headers, "").await;
+        streams.push((n % 3, response.into_body().into_data_stream()));
+    }
+    for n in 1..=20_u64 {
+        let advice = format!("The change {n}.");
+        stage.board.bot("main", |bot| {
+            bot.state = LinkState::Parked(Parked::Refused);
+            bot.advice = Some(advice.clone());
+        });
+        for (view, stream) in &mut streams {
+            let event = piece(stream).await.unwrap();
+            assert!(event.contains(&advice), "{view}: {event}");
+            let acts = event.contains("action=\\\"/bots/main/reconnect");
+            assert_eq!(acts, *view == 2, "{event}");
+        }
+        tokio::time::advance(std::time::Duration::from_millis(n * 13 % 200)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_api_refuses_is_a_problem_document_whoever_refuses_it() {
+    let stage = stage(Some(TOKEN));
+    let signed_in = [("authorization", "Bearer correct horse")];
+    for (method, path, headers, status) in [
+        ("GET", "/api/v1/bots/%ff", &signed_in[..], 400),
+        ("GET", "/api/v1/bots/%ff/chats", &signed_in[..], 400),
+        ("POST", "/api/v1/bots/%ff/typing", &signed_in[..], 400),
+        ("POST", "/api/v1/bots/%c3%28/messages", &signed_in[..], 400),
+        ("GET", "/api/v1/bots/main/messages/%ff", &signed_in[..], 400),
+        ("GET", "/api/v1/bots/%ff/received/%ff", &signed_in[..], 404),
+        ("DELETE", "/api/v1/bots/%ff", &signed_in[..], 405),
+        ("GET", "/api/v1/bots", &[][..], 401),
+        ("GET", "/api/v1/none", &[][..], 404),
+        ("GET", "/api/v1/", &[][..], 404),
+        ("GET", "/api/v1", &[][..], 404),
+        ("PUT", "/api/v1/openapi.json", &[][..], 405),
+        ("GET", "/api/v1/bots/main/events", &signed_in[..], 409),
+    ] {
+        let response = stage.ask(method, path, headers, "").await;
+        assert_eq!(response.status().as_u16(), status, "{method} {path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path}");
+        let body = to_bytes(response.into_body(), 4096).await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["status"], status, "{method} {path}");
+        assert!(
+            problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+            "{method} {path}: {problem}"
+        );
+    }
+    let allowed = stage.ask("DELETE", "/api/v1/bots", &signed_in, "").await;
+    assert!(allowed.headers().contains_key("allow"), "headers stay");
 }
 
 /// A stage whose bot another dyno keeps, and what is sent there.
@@ -386,7 +487,7 @@ fn standby() -> (Stage, mpsc::Receiver<Errand>) {
         heartbeat: super::super::HEARTBEAT,
     };
     let stop = CancellationToken::new();
-    (Stage { board, asked, router: router(site, stop.clone()), stop }, errands)
+    (Stage { board, asked, router: router(site, ROOM, stop.clone()), stop }, errands)
 }
 
 #[tokio::test]

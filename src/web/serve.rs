@@ -1,54 +1,64 @@
 //! The sockets: accepts, limits what a client may take, and ends in order.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use hyper::body::Incoming;
+use axum::http::StatusCode;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Site;
 use super::access::Peer;
 use super::aside::Aside;
+use super::room::Room;
 use super::router::router;
+use super::seats::{Seat, Seats};
+use super::wire::Wire;
 
-/// Connections at the same time; more wait in the system's queue.
-const CONNECTIONS: usize = 512;
-/// How long a client may take to send a request head, and may idle between two.
-const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a connection may idle between two requests. Heroku's router keeps one for 90 s, and reports H13 when it is
+/// closed before.
+const IDLE: Duration = Duration::from_secs(95);
 /// Longest request head, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// Most headers of a request.
 const HEADERS: usize = 64;
 /// How long open connections may take to end once told to.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
+/// For the end of an answer whose connection has to give way.
+const GIVE_WAY: Duration = Duration::from_millis(100);
 /// A connection that is silent for so long is asked whether its client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Silent connections that go after a failed accept.
+const CLEARED: usize = 64;
+/// Between two lines about failed accepts.
+const ACCEPT_LINES: Duration = Duration::from_secs(60);
 
 /// Serves the site until `stop`; then open streams end, answers under way are finished, and it returns
 /// after at most two seconds.
 pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
-    let router = router(site, stop.clone());
-    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Room::here();
+    let router = router(site, room, stop.clone());
+    let seats = Seats::new(room.connections);
     let mut connections = JoinSet::new();
+    let mut told: Option<Instant> = None;
     loop {
-        // The semaphore is never closed.
-        let seat = tokio::select! {
-            () = stop.cancelled() => break,
-            seat = Arc::clone(&seats).acquire_owned() => seat,
-        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
@@ -57,15 +67,23 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
         };
         match accepted {
             Ok((socket, peer)) => {
-                let connection = connection(socket, peer, router.clone(), stop.clone());
-                connections.spawn(async move {
-                    let _seat = seat;
-                    connection.await;
-                });
+                let seat = tokio::select! {
+                    () = stop.cancelled() => break,
+                    seat = seats.take() => seat,
+                };
+                connections.spawn(connection(socket, peer, seat, router.clone(), stop.clone()));
+                while let Some(ended) = connections.try_join_next() {
+                    note(ended);
+                }
             }
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a web connection; trying again");
+                // It comes again and again while the files last no further.
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_LINES) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, open = connections.len(), "cannot accept a web connection; trying again");
+                }
+                seats.clear(CLEARED);
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
@@ -74,7 +92,7 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
         }
     }
     drop(listener);
-    let drained = tokio::time::timeout(STOP_DEADLINE, async {
+    let drained = timeout(STOP_DEADLINE, async {
         while let Some(ended) = connections.join_next().await {
             note(ended);
         }
@@ -85,35 +103,68 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
     }
 }
 
-async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    seat: Arc<Seat>,
+    router: Router,
+    stop: CancellationToken,
+) {
     // Events are small and should not wait for more.
     let _ = socket.set_nodelay(true);
     // A WebSocket of the bot may be silent for hours; one whose client is gone must not keep its place.
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
     let (aside, mut works) = Aside::new();
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().insert(aside.clone());
-        router.clone().oneshot(request)
+    let wire = Wire::new(socket, Arc::clone(&seat));
+    let service = hyper::service::service_fn({
+        let seat = Arc::clone(&seat);
+        move |mut request: Request<Incoming>| {
+            let seat = Arc::clone(&seat);
+            seat.asks(!request.body().is_end_stream());
+            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(aside.clone());
+            request.extensions_mut().insert(Arc::clone(&seat));
+            let answer = router.clone().oneshot(request.map(|body| Asked { body, seat: Arc::clone(&seat) }));
+            async move {
+                let response = answer.await?;
+                let seat = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    seat.upgraded();
+                    None
+                } else {
+                    seat.stays();
+                    Some(seat)
+                };
+                Ok::<_, Infallible>(response.map(|body| Answer { body, seat }))
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
+        .header_read_timeout(IDLE)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(socket), service)
+        .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     let result = {
         let mut connection = std::pin::pin!(connection);
-        let mut stopping = false;
+        let mut ending = false;
         loop {
             tokio::select! {
+                // A head that is there is answered, also of one that has to go already.
+                biased;
                 result = connection.as_mut() => break result,
                 () = works.go_on() => {}
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
+                () = stop.cancelled(), if !ending => {
+                    ending = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                () = seat.gone() => {
+                    if seat.is_known() {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = timeout(GIVE_WAY, connection.as_mut()).await;
+                    }
+                    return;
                 }
             }
         }
@@ -127,6 +178,71 @@ async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: C
         }
         // A client that hangs up or talks garbage is its own problem.
         Err(error) => tracing::debug!(%error, "web connection ended"),
+    }
+}
+
+/// The body of a request, which tells when all of it is there.
+struct Asked {
+    body: Incoming,
+    seat: Arc<Seat>,
+}
+
+impl hyper::body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.seat.has_sent();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer; once it is sent, its connection waits for the next request.
+struct Answer {
+    body: Body,
+    /// `None` on a connection that carries no HTTP from now on.
+    seat: Option<Arc<Seat>>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(seat) = &self.seat {
+            seat.waits();
+        }
     }
 }
 

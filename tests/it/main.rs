@@ -76,11 +76,15 @@ mod history;
 #[cfg(feature = "simulator")]
 mod hosted_bad_input;
 #[cfg(feature = "simulator")]
+mod hosted_crowd;
+#[cfg(feature = "simulator")]
 mod hosted_dyno;
 #[cfg(feature = "simulator")]
 mod hosted_import;
 #[cfg(feature = "simulator")]
 mod hosted_kills;
+#[cfg(feature = "simulator")]
+mod hosted_secrets;
 #[cfg(feature = "simulator")]
 mod init;
 #[cfg(feature = "simulator")]
@@ -111,6 +115,12 @@ mod npm_package;
 mod one_page;
 #[cfg(feature = "simulator")]
 mod original_kit;
+#[cfg(feature = "simulator")]
+mod page_bodies;
+#[cfg(feature = "simulator")]
+mod page_crowd;
+#[cfg(feature = "simulator")]
+mod page_streams;
 #[cfg(feature = "simulator")]
 mod pg_dump;
 #[cfg(feature = "simulator")]

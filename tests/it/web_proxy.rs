@@ -510,6 +510,32 @@ async fn a_silent_bot_is_a_504_and_a_slow_upload_is_not() {
     assert_eq!(seen(&answer)["body"], 5);
 }
 
+/// Time runs by itself whenever everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_hardly_moves_gives_its_place_back() {
+    let bot = Bot::telling().await;
+    let site = site(None, "/", bot.port).await;
+    let head = b"POST /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100000\r\n\r\n";
+    let mut socket = connect(&site, head).await;
+    let began = Instant::now();
+    let (mut reader, mut writer) = socket.split();
+    let dripping = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if writer.write_all(b"y").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut answer = String::new();
+    tokio::select! {
+        read = reader.read_to_string(&mut answer) => drop(read.expect("text")),
+        () = dripping => {}
+    }
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("too slowly"), "{answer}");
+    assert!((120..=126).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
 /// The bot's requests cannot take the page's places.
 #[tokio::test]
 async fn many_requests_of_the_bot_leave_room_for_the_page() {

@@ -1,14 +1,16 @@
 //! Takes the bot's connections: dials and the preload's reports.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::head::{self, Request};
@@ -24,38 +26,67 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 const HOLD: Duration = Duration::from_secs(12);
 /// For the bot to take the close of a connection that is sent away.
 const CLOSE: Duration = Duration::from_secs(5);
+/// Connections of the bot at the same time; more wait in the system's queue.
+const CONNECTIONS: usize = 192;
+/// Of these such that have not said all yet that they want to; of more the oldest ends.
+const UNKNOWN: usize = 64;
 /// Longest report.
 const REPORT: usize = 64 * 1024;
 /// Wait after a failure to accept, such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Between two lines about it.
+const ACCEPT_LINES: Duration = Duration::from_secs(60);
 /// Try again later (RFC 6455's registry of close codes).
 const LATER: u16 = 1013;
 
-/// Serves until dropped.
+/// Serves until dropped. A bot that opens connections without end is made to wait, or loses those that say nothing.
 pub async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut unknown: VecDeque<(AbortHandle, Arc<AtomicBool>)> = VecDeque::new();
+    let mut told: Option<Instant> = None;
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    let shared = shared.clone();
-                    connections.spawn(async move {
-                        if let Err(error) = serve(socket, &shared).await {
-                            tracing::debug!(%error, "a connection to the relay ended");
-                        }
-                    });
+        let taken = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            taken = taken => taken,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let (shared, asked) = (shared.clone(), Arc::new(AtomicBool::new(false)));
+                let asks = asked.clone();
+                let task = connections.spawn(async move {
+                    let _place = place;
+                    if let Err(error) = serve(socket, &shared, &asks).await {
+                        tracing::debug!(%error, "a connection to the relay ended");
+                    }
+                });
+                unknown.retain(|(task, asked)| !task.is_finished() && !asked.load(Ordering::Acquire));
+                unknown.push_back((task, asked));
+                if unknown.len() > UNKNOWN
+                    && let Some((oldest, _)) = unknown.pop_front()
+                {
+                    oldest.abort();
                 }
-                Err(error) => {
+                // What it has sent already is read before others come.
+                yield_now().await;
+            }
+            Err(error) => {
+                // It comes again and again while the files last no further.
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_LINES) {
+                    told = Some(Instant::now());
                     tracing::warn!(%error, "the relay cannot take a connection");
-                    sleep(ACCEPT_AGAIN).await;
                 }
-            },
-            Some(_) = connections.join_next() => {}
+                sleep(ACCEPT_AGAIN).await;
+            }
         }
     }
 }
 
-async fn serve(mut socket: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+async fn serve(mut socket: TcpStream, shared: &Arc<Shared>, asked: &AtomicBool) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let read = timeout(REQUEST_DEADLINE, head::request(&mut socket)).await;
     let (request, rest) = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -68,6 +99,7 @@ async fn serve(mut socket: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
         ("POST", "said") => {
             let read = timeout(REQUEST_DEADLINE, body(&mut socket, &request, rest)).await;
             let body = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            asked.store(true, Ordering::Release);
             let status = match serde_json::from_slice::<Said>(&body) {
                 Ok(said) => {
                     hear(shared, said);
@@ -77,7 +109,10 @@ async fn serve(mut socket: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
             };
             answer(&mut socket, status).await
         }
-        _ if request.is_upgrade() => dial(socket, request, rest, shared).await,
+        _ if request.is_upgrade() => {
+            asked.store(true, Ordering::Release);
+            dial(socket, request, rest, shared).await
+        }
         _ => answer(&mut socket, "404 Not Found").await,
     }
 }

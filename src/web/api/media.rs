@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::intake::{Intake, NotTaken};
 use super::types::Uploaded;
@@ -17,19 +17,23 @@ use crate::bot::outgoing::{Content, Medium, Source, What};
 use crate::media::{Fetcher, LARGEST, NotFetched};
 use crate::runtime::clock;
 use crate::store::{Accepted, KeptFile, Store};
+use crate::web::seats::Seat;
 
 /// For the whole of an upload; slow ones would keep their room for ever.
 pub const UPLOAD_DEADLINE: Duration = Duration::from_secs(120);
-/// How long what comes after a refusal is read and thrown away. Whoever is still sending sees no answer.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// `POST /bots/{bot}/media`: the body is the file.
 pub async fn upload(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     headers: HeaderMap,
+    seat: Option<Extension<Arc<Seat>>>,
     body: Body,
 ) -> Response {
+    if let Some(Extension(seat)) = seat {
+        // It has a deadline of its own.
+        seat.stays();
+    }
     let mut body = body.into_data_stream();
     let taken = async {
         let (session, store) = target(&shared, &name)?;
@@ -62,10 +66,7 @@ pub async fn upload(
     };
     match taken.await {
         Ok(uploaded) => (StatusCode::CREATED, Json(uploaded)).into_response(),
-        Err(answer) => {
-            let _ = timeout(DRAIN, async { while let Some(Ok(_)) = body.next().await {} }).await;
-            *answer
-        }
+        Err(answer) => *answer,
     }
 }
 

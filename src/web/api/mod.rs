@@ -19,7 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::access::{Access, Denial, Proof, same_origin};
+use super::paths::Paths;
 use super::router::{SET_TOKEN, Shared};
 use crate::bot::outgoing::{self, Content};
 use crate::media::FETCH_DEADLINE;
@@ -44,6 +45,8 @@ const MOST_CHATS: u32 = 1000;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest value of it.
 const LONGEST_KEY: usize = 128;
+/// The type of a problem document.
+const PROBLEM: &str = "application/problem+json";
 
 /// A native bot that the API knows.
 #[derive(Debug, Clone)]
@@ -80,17 +83,27 @@ pub fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
             get(async |State(shared): State<Arc<Shared>>| Html(openapi::page(&bot_names(&shared)))),
         )
         .merge(guarded)
-        .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing here; see /api/v1/docs"))
+        .fallback(async || nothing())
         .method_not_allowed_fallback(async || {
             problem(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods; see /api/v1/docs")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
+/// Longest body of a request, in bytes; `None` for a file, which is read piece by piece and has a limit of its own.
+pub fn body_limit(request: &Request) -> Option<u64> {
+    (asks(request) != Some("media")).then_some(BODY_LIMIT as u64)
+}
+
+/// What is asked of a bot: the path after its name.
+fn asks(request: &Request) -> Option<&str> {
+    let (_, path) = request.uri().path().split_once("/api/v1/bots/")?;
+    Some(path.split_once('/')?.1)
+}
+
 /// How long an answer may take that waits for files, of whoever asks or of somebody else's server; `None` for others.
 pub fn deadline(request: &Request) -> Option<Duration> {
-    let (_, path) = request.uri().path().split_once("/api/v1/bots/")?;
-    match path.split_once('/')?.1 {
+    match asks(request)? {
         "media" => Some(media::UPLOAD_DEADLINE + DEADLINE + DEADLINE),
         path if path.starts_with("received/") => Some(received::ANSWER_DEADLINE),
         "messages" => Some(FETCH_DEADLINE + DEADLINE + DEADLINE),
@@ -101,6 +114,37 @@ pub fn deadline(request: &Request) -> Option<Duration> {
 /// The native bots, which /status names too.
 fn bot_names(shared: &Shared) -> Vec<&str> {
     shared.targets.keys().map(String::as_str).collect()
+}
+
+/// Whether a path is one of the API's.
+pub fn is_asked(paths: &Paths, uri: &Uri) -> bool {
+    let below = uri.path().strip_prefix(&paths.base).and_then(|path| path.strip_prefix("api/v1"));
+    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// An answer of the API: a refusal that is not ours, such as one of a path that does not decode, becomes a problem
+/// document.
+pub async fn as_problem(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !response.status().is_client_error() || kind.is_some_and(|kind| kind == PROBLEM) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    // A sentence of axum's.
+    let text = axum::body::to_bytes(body, 4 * 1024).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let text = match text.trim() {
+        "" => parts.status.canonical_reason().unwrap_or("the request cannot be answered"),
+        text => text,
+    };
+    let mut answer = problem(parts.status, text);
+    for (name, value) in &parts.headers {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    *answer.extensions_mut() = parts.extensions;
+    answer
 }
 
 /// Only for whoever has the admin token.
@@ -295,6 +339,11 @@ fn key(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     }
 }
 
+/// The answer to a path that nobody has.
+pub fn nothing() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is nothing here; see /api/v1/docs")
+}
+
 fn no_bot() -> Response {
     problem(StatusCode::NOT_FOUND, "there is no enabled bot of this name; /api/v1/bots lists them")
 }
@@ -303,6 +352,6 @@ fn no_bot() -> Response {
 fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    let kind = [(header::CONTENT_TYPE, PROBLEM)];
     (status, kind, body.to_string()).into_response()
 }

@@ -11,8 +11,8 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role as End, WebSocke
 use super::{native, problem};
 use crate::runtime::status::Role;
 use crate::web::aside::Aside;
+use crate::web::events::Place;
 use crate::web::router::Shared;
 
 /// A listener that takes nothing for this long is let go.
@@ -41,10 +42,14 @@ pub async fn events(
     let Some(handle) = shared.handles.get(&bot) else { return super::no_bot() };
     if shared.snapshot.borrow().bots.get(&bot).is_some_and(|bot| bot.role() == Role::Standby) {
         let detail = "another dyno holds this bot's link, and only that one has its events: connect again";
-        return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+        let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return answer;
     }
-    let Ok(permit) = Arc::clone(&shared.streams).try_acquire_owned() else {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "too many event streams are open");
+    let Some(place) = shared.streams.enter(true) else {
+        let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "too many event streams are open");
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+        return answer;
     };
     let accept = accept(request.method(), request.headers());
     let extensions = request.extensions_mut();
@@ -60,11 +65,14 @@ pub async fn events(
     aside.tunnel(async move {
         // A client that goes before it was upgraded.
         let Ok(upgraded) = upgrade.await else { return };
-        let limits =
-            WebSocketConfig::default().max_message_size(Some(MOST_SENT)).max_frame_size(Some(MOST_SENT));
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(MOST_SENT)
+            .write_buffer_size(0)
+            .max_message_size(Some(MOST_SENT))
+            .max_frame_size(Some(MOST_SENT));
         let socket =
             WebSocketStream::from_raw_socket(TokioIo::new(upgraded), End::Server, Some(limits)).await;
-        tell(telling, bot, socket, events, permit).await;
+        tell(telling, bot, socket, events, place).await;
     });
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -95,7 +103,7 @@ async fn tell(
     bot: String,
     mut socket: WebSocketStream<TokioIo<Upgraded>>,
     mut events: broadcast::Receiver<Arc<[u8]>>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 ) {
     let mut snapshot = shared.snapshot.clone();
     snapshot.mark_changed();

@@ -1,10 +1,12 @@
 //! One request and its answer on a connection of their own to the bot, and the tunnel that a WebSocket becomes.
 
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -15,8 +17,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
 
-use super::Seat;
+use super::Turn;
 use super::refusal::Refusal;
 use crate::web::aside::Aside;
 
@@ -24,6 +27,13 @@ use crate::web::aside::Aside;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time from the last byte of the request to the first of the answer, as at Heroku's router.
 const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// Bytes of a request that wait for the bot, and of the head of its answer.
+const BUFFER: usize = 64 * 1024;
+/// For the body of a request, and more for what has come of it: whoever sends a byte now and then would keep one of
+/// the bot's places for ever.
+const BODY: Duration = Duration::from_secs(120);
+/// For each byte of it, so that the slowest line which may take longer carries 1,000 of them a second.
+const BODY_OF_BYTE: Duration = Duration::from_millis(1);
 
 /// Sends the request and waits for the head of the answer; the rest of both bodies goes on while the client's
 /// connection lives.
@@ -31,17 +41,17 @@ pub async fn exchange(
     port: u16,
     request: Request<Body>,
     aside: &Aside,
-    seat: Seat,
+    turn: Turn,
 ) -> Result<Response<Incoming>, Refusal> {
     let socket = connect(port).await?;
     // Whatever one side wrote, the other one may be waiting for.
     let _ = socket.set_nodelay(true);
-    let moved = Arc::new(Notify::new());
-    let request = request.map(|body| Watched { body, moved: Arc::clone(&moved) });
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(socket)).await.map_err(|_| Refusal::Ended)?;
+    let watch = Arc::new(Watch::default());
+    let request = request.map(|body| Watched::new(body, Arc::clone(&watch)));
+    let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(socket));
+    let (mut sender, connection) = handshake.await.map_err(|_| Refusal::Ended)?;
     aside.exchange(async move {
-        let _seat = seat;
+        let _turn = turn;
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to the bot's port ended");
         }
@@ -49,10 +59,10 @@ pub async fn exchange(
     let mut answer = std::pin::pin!(sender.send_request(request));
     loop {
         tokio::select! {
-            answer = answer.as_mut() => return answer.map_err(|_| Refusal::Ended),
+            answer = answer.as_mut() => return answer.map_err(|_| watch.refusal()),
             // A long upload is no silence.
-            () = moved.notified() => {}
-            () = tokio::time::sleep(FIRST_BYTE) => return Err(Refusal::Silent(FIRST_BYTE)),
+            () = watch.moved.notified() => {}
+            () = sleep(FIRST_BYTE) => return Err(Refusal::Silent(FIRST_BYTE)),
         }
     }
 }
@@ -79,8 +89,8 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 /// Carries the bytes of a WebSocket both ways until one side ends.
-pub async fn tunnel(client: OnUpgrade, bot: OnUpgrade, seat: Seat) {
-    let _seat = seat;
+pub async fn tunnel(client: OnUpgrade, bot: OnUpgrade, turn: Turn) {
+    let _turn = turn;
     let (client, bot) = match tokio::try_join!(client, bot) {
         Ok(both) => both,
         Err(error) => return tracing::debug!(%error, "a WebSocket did not come about"),
@@ -91,10 +101,40 @@ pub async fn tunnel(client: OnUpgrade, bot: OnUpgrade, seat: Seat) {
     }
 }
 
-/// A body that tells whenever a piece of it goes on its way.
+/// What is known of a body on its way.
+#[derive(Debug, Default)]
+struct Watch {
+    moved: Notify,
+    /// It came so slowly that it is waited for no longer.
+    slow: AtomicBool,
+    /// It ended too early, or makes no sense.
+    broken: AtomicBool,
+}
+
+impl Watch {
+    /// Why the bot gave no answer.
+    fn refusal(&self) -> Refusal {
+        if self.slow.load(Ordering::Relaxed) {
+            Refusal::Slow
+        } else if self.broken.load(Ordering::Relaxed) {
+            Refusal::Broken
+        } else {
+            Refusal::Ended
+        }
+    }
+}
+
+/// A body that tells whenever a piece of it goes on its way, and has to come at some pace.
 struct Watched {
     body: Body,
-    moved: Arc<Notify>,
+    watch: Arc<Watch>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Watched {
+    fn new(body: Body, watch: Arc<Watch>) -> Self {
+        Self { body, watch, deadline: Box::pin(sleep(BODY)) }
+    }
 }
 
 impl hyper::body::Body for Watched {
@@ -106,10 +146,23 @@ impl hyper::body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_ready() {
-            self.moved.notify_one();
+        if let Poll::Ready(frame) = polled {
+            self.watch.moved.notify_one();
+            if matches!(frame, Some(Err(_))) {
+                self.watch.broken.store(true, Ordering::Relaxed);
+            }
+            if let Some(Ok(frame)) = &frame
+                && let Some(bytes) = frame.data_ref()
+            {
+                let more = BODY_OF_BYTE.saturating_mul(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                let deadline = self.deadline.deadline() + more;
+                self.deadline.as_mut().reset(deadline);
+            }
+            return Poll::Ready(frame);
         }
-        polled
+        ready!(self.deadline.as_mut().poll(cx));
+        self.watch.slow.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::TimedOut)))))
     }
 
     fn is_end_stream(&self) -> bool {

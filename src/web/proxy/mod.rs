@@ -14,9 +14,11 @@ use hyper::body::Body as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::Peer;
+use super::api;
 use super::aside::Aside;
 use super::requests::{OF_BOT, Route};
 use super::router::{Shared, nothing_here};
+use super::seats::Seat;
 use crate::link::LinkState;
 use crate::runtime::status::{BotStatus, ChildState, Role, Snapshot};
 
@@ -29,11 +31,11 @@ mod refusal;
 use headers::Arrival;
 use refusal::Refusal;
 
-/// Requests and WebSockets that are with the bot at the same time; the page keeps places of its own.
-pub const AT_ONCE: usize = 256;
-
 /// Answers what no path of ours is for.
 pub async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if api::is_asked(&shared.paths, request.uri()) {
+        return shared.guarded(api::nothing());
+    }
     if shared.paths.are_ours(request.uri()) {
         return shared.guarded(nothing_here(&shared.paths));
     }
@@ -57,9 +59,12 @@ pub async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Respon
 
 async fn passed(shared: &Shared, bot: &str, mut request: Request) -> Result<Response, Refusal> {
     let port = where_to(&shared.snapshot.borrow(), bot)?;
-    let seat = Arc::clone(&shared.passing).try_acquire_owned().map_err(|_| Refusal::TooMany)?;
+    let turn = Arc::clone(&shared.passing).try_acquire_owned().map_err(|_| Refusal::TooMany)?;
     // The accept loop gives every request one.
     let Some(aside) = request.extensions().get::<Aside>().cloned() else { return Err(Refusal::TooMany) };
+    if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
+        seat.stays();
+    }
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let websocket = headers::asks_for_websocket(request.headers());
     let client = websocket.then(|| hyper::upgrade::on(&mut request));
@@ -79,13 +84,13 @@ async fn passed(shared: &Shared, bot: &str, mut request: Request) -> Result<Resp
         // HTTP/1.0 has none.
         onward.headers_mut().entry(header::HOST).or_insert(host);
     }
-    let seat = Arc::new(seat);
-    let mut answer = exchange::exchange(port, onward, &aside, Arc::clone(&seat)).await?;
+    let turn = Arc::new(turn);
+    let mut answer = exchange::exchange(port, onward, &aside, Arc::clone(&turn)).await?;
     let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     match client {
         Some(client) if switched => {
             let bot = hyper::upgrade::on(&mut answer);
-            aside.tunnel(exchange::tunnel(client, bot, seat));
+            aside.tunnel(exchange::tunnel(client, bot, turn));
         }
         // The bot speaks of something that nobody asked for.
         None if switched => return Err(Refusal::Ended),
@@ -125,7 +130,7 @@ fn not_running(bot: &BotStatus) -> Refusal {
 }
 
 /// A place among the requests that are with the bot.
-type Seat = Arc<OwnedSemaphorePermit>;
+type Turn = Arc<OwnedSemaphorePermit>;
 
 #[cfg(test)]
 #[path = "where_to_tests.rs"]

@@ -30,6 +30,10 @@ pub enum Refusal {
     Silent(Duration),
     /// The bot ended the connection instead of answering.
     Ended,
+    /// The body of the request came too slowly.
+    Slow,
+    /// The body of the request ended too early, or makes no sense.
+    Broken,
     /// As many requests are with the bot as can be.
     TooMany,
 }
@@ -39,6 +43,8 @@ impl Refusal {
         match self {
             Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Ended => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
             Self::Elsewhere(_)
             | Self::NotRunning
             | Self::NoDatabase
@@ -55,7 +61,9 @@ impl Refusal {
         match self {
             Self::Elsewhere(_) | Self::TooMany => Some(1),
             Self::NotRunning | Self::NoDatabase | Self::Restarting | Self::NotListening(_) => Some(3),
-            Self::Crashes | Self::CannotStart | Self::Silent(_) | Self::Ended => None,
+            Self::Crashes | Self::CannotStart | Self::Silent(_) | Self::Ended | Self::Slow | Self::Broken => {
+                None
+            }
         }
     }
 
@@ -89,6 +97,8 @@ impl Refusal {
                 format!("The bot {bot} did not begin to answer within {} s.", waited.as_secs())
             }
             Self::Ended => format!("The bot {bot} ended the connection without an answer."),
+            Self::Slow => "The request came too slowly to be passed on.".to_owned(),
+            Self::Broken => "The body of the request broke off or is malformed.".to_owned(),
             Self::TooMany => format!("Too many requests are with the bot {bot}; try again in a moment."),
         }
     }

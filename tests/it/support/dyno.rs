@@ -406,7 +406,7 @@ async fn collect(mut pipe: impl AsyncRead + Unpin, shared: Arc<Shared>) {
 }
 
 /// A folder for temporary files that any account can reach into.
-pub(super) fn base() -> PathBuf {
+pub fn base() -> PathBuf {
     let folder = std::env::temp_dir();
     if reachable(&folder) { folder } else { "/tmp".into() }
 }
@@ -418,7 +418,7 @@ fn reachable(path: &Path) -> bool {
 }
 
 /// An account that no other dyno of any test uses, if the tests may choose one and it can reach `program`.
-pub(super) fn account(program: &Path) -> Option<u32> {
+pub fn account(program: &Path) -> Option<u32> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 200_000;
     let root = fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0);

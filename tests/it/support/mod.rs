@@ -2,6 +2,8 @@ pub mod blacksky;
 pub mod browser;
 #[cfg(feature = "simulator")]
 pub mod build;
+#[cfg(feature = "simulator")]
+pub mod crowd;
 #[allow(dead_code, reason = "tests take what they need of it")]
 pub mod dyno;
 pub mod eventually;
@@ -27,3 +29,5 @@ pub mod site;
 #[cfg(feature = "simulator")]
 pub mod stage;
 pub mod webhook;
+#[cfg(feature = "simulator")]
+pub mod weight;
