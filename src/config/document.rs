@@ -168,7 +168,10 @@ impl Document {
             return Excerpt { line, column, text: whole.to_owned(), highlight: from..to };
         }
         let key = match whole.split_once('=') {
-            Some((key, _)) if is_key_like(key) => format!("{key}= "),
+            // A secret that stands in the key's place is one.
+            Some((key, _)) if is_key_like(key) && suggest::showable(bare(key)) != "***" => {
+                format!("{key}= ")
+            }
             _ => String::new(),
         };
         let highlight = key.len()..key.len() + 3;
@@ -192,10 +195,15 @@ fn shows_in_full(line: &str) -> bool {
                 || trimmed.starts_with('[')
         }
         Some((key, value)) => {
-            let last = key.rsplit('.').next().unwrap_or(key).trim().trim_matches(['"', '\'']);
+            let last = bare(key.rsplit('.').next().unwrap_or(key));
             is_key_like(key) && !value.contains('=') && schema::is_open_key(last)
         }
     }
+}
+
+/// A key without the quotes around it.
+fn bare(key: &str) -> &str {
+    key.trim().trim_matches(['"', '\''])
 }
 
 fn is_key_like(text: &str) -> bool {
@@ -259,6 +267,7 @@ mod tests {
             ("period = 30s", "period = 30s"),
             ("secret_key = hunter2", "secret_key = ***"),
             ("secrt = hunter2", "secrt = ***"),
+            ("\"Kq94mmT7eZx81Kq94mmT7eZx\" = x", "***"),
             ("hunter2 hunter2", "hunter2 hunter2"),
             ("name = \"postgres://u:p@h/d", "name = ***"),
             ("[bots.main", "[bots.main"),

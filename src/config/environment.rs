@@ -134,15 +134,16 @@ pub struct Host {
 /// The host of this process, if it says so (Railway "Variables Reference", Render "Default Environment Variables",
 /// Fly.io "The Machine Runtime Environment").
 pub(super) fn host(env: &dyn Environment) -> Option<Host> {
-    let hosts: [(&str, &str, &str, fn(String) -> String); 3] = [
-        ("Railway", "RAILWAY_ENVIRONMENT_ID", "RAILWAY_PUBLIC_DOMAIN", std::convert::identity),
-        ("Render", "RENDER", "RENDER_EXTERNAL_HOSTNAME", std::convert::identity),
-        ("Fly.io", "FLY_APP_NAME", "FLY_APP_NAME", |app| format!("{app}.fly.dev")),
+    // The name, what marks it, where the domain's first part is, and the rest of the domain.
+    let hosts = [
+        ("Railway", "RAILWAY_ENVIRONMENT_ID", "RAILWAY_PUBLIC_DOMAIN", ""),
+        ("Render", "RENDER", "RENDER_EXTERNAL_HOSTNAME", ""),
+        ("Fly.io", "FLY_APP_NAME", "FLY_APP_NAME", ".fly.dev"),
     ];
     hosts
         .into_iter()
         .find(|(_, mark, ..)| value(env, mark).is_some())
-        .map(|(name, _, domain, public)| Host { name, domain: value(env, domain).map(public) })
+        .map(|(name, _, domain, rest)| Host { name, domain: value(env, domain).map(|first| first + rest) })
 }
 
 /// The Config Var of a key: `backoff.max` → `BLACKSKY_BACKOFF_MAX`.

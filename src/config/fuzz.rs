@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clap::ValueEnum;
+
 use super::{Config, Environment, NoEnvironment, Place, Problem};
 use crate::fuzz::{SECRET, pasted};
 use crate::r#gen;
@@ -36,7 +38,8 @@ fn look(file: &[u8], env: &dyn Environment) {
             assert!(loaded.warnings.iter().all(|warning| warning.is_warning));
             shown(file, &loaded.warnings);
             assert!(loaded.config.listing().into_iter().next().is_some());
-            for artifact in r#gen::artifacts(&loaded.config) {
+            let targets = r#gen::Target::value_variants();
+            for artifact in targets.iter().flat_map(|target| r#gen::artifacts(&loaded.config, *target)) {
                 if artifact.path.ends_with(".json") {
                     serde_json::from_str::<serde_json::Value>(&artifact.text).expect(artifact.path);
                 }

@@ -67,9 +67,9 @@ pub fn text(config: &Config) -> String {
 /// The smallest shared machine with that much memory, and its memory: 256 to 2048 MB for each processor.
 fn machine(megabytes: u64) -> (&'static str, u64) {
     let (size, processors) = match megabytes {
-        ..=2048 => ("shared-cpu-1x", 1),
-        ..=4096 => ("shared-cpu-2x", 2),
-        ..=8192 => ("shared-cpu-4x", 4),
+        0..=2048 => ("shared-cpu-1x", 1),
+        2049..=4096 => ("shared-cpu-2x", 2),
+        4097..=8192 => ("shared-cpu-4x", 4),
         _ => ("shared-cpu-8x", 8),
     };
     (size, megabytes.next_multiple_of(256).clamp(256 * processors, 2048 * processors))

@@ -58,11 +58,11 @@ pub fn text(config: &Config) -> String {
 /// The smallest plan with that much memory.
 fn plan(megabytes: u64) -> &'static str {
     match megabytes {
-        ..=512 => "starter",
-        ..=2048 => "standard",
-        ..=4096 => "pro",
-        ..=8192 => "pro plus",
-        ..=16_384 => "pro max",
+        0..=512 => "starter",
+        513..=2048 => "standard",
+        2049..=4096 => "pro",
+        4097..=8192 => "pro plus",
+        8193..=16_384 => "pro max",
         _ => "pro ultra",
     }
 }

@@ -209,7 +209,7 @@ impl Store {
                     wiped.what(),
                     wiped.todo()
                 );
-                return Err(StoreError::Unavailable { problem: problem.into() });
+                return Err(StoreError::Unavailable { problem });
             }
         };
         Ok(Self { engine, sealer: Sealer::new(config.secret_key.as_ref()), bulletin: Bulletin::default() })

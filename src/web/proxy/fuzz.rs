@@ -39,7 +39,7 @@ pub fn headers(mode: u8, list: &[(String, Vec<u8>)]) {
         assert!(!sent.contains_key(&name), "{name}");
     }
     assert_eq!(sent.get(header::HOST), headers.get(header::HOST));
-    let forwarded = sent.get_all("x-forwarded-for").iter().last();
+    let forwarded = sent.get_all("x-forwarded-for").iter().next_back();
     let told = headers.get_all("x-forwarded-for").iter().any(|value| value.to_str().is_ok());
     if !(arrival.routed && told) {
         let told =
