@@ -8,9 +8,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+/// How long a place is kept for the one who took it: a visitor's head may come a moment after the connection. It also
+/// bounds how quickly many who say nothing can push each other out; the others wait in the system's queue meanwhile.
+const KEPT: Duration = Duration::from_millis(50);
 
 /// All places.
 #[derive(Debug)]
@@ -26,7 +32,7 @@ struct Taken {
     count: usize,
     next: u64,
     /// By the time since which they wait.
-    silent: BTreeMap<u64, CancellationToken>,
+    silent: BTreeMap<u64, (Instant, CancellationToken)>,
     asking: BTreeMap<u64, CancellationToken>,
 }
 
@@ -69,23 +75,31 @@ impl Seats {
         loop {
             // Before the look, so that no change is missed.
             let freed = self.freed.notified();
-            if let Some(seat) = self.try_take() {
-                return seat;
+            match self.try_take() {
+                Ok(seat) => return seat,
+                Err(Some(later)) => tokio::select! {
+                    () = freed => {}
+                    () = sleep_until(later) => {}
+                },
+                Err(None) => freed.await,
             }
-            freed.await;
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Arc<Seat>> {
+    /// A place, or when it is worth another try, if that is known.
+    fn try_take(self: &Arc<Self>) -> Result<Arc<Seat>, Option<Instant>> {
         let mut taken = self.taken();
-        if taken.count >= self.number && !taken.make_way() {
-            return None;
+        if taken.count >= self.number {
+            let later = taken.silent.first_key_value().map(|(_, (since, _))| *since + KEPT);
+            if later.is_some_and(|later| Instant::now() < later) || !taken.make_way() {
+                return Err(later);
+            }
         }
         taken.count += 1;
         let gone = CancellationToken::new();
         let since = taken.number();
-        taken.silent.insert(since, gone.clone());
-        Some(Arc::new(Seat {
+        taken.silent.insert(since, (Instant::now(), gone.clone()));
+        Ok(Arc::new(Seat {
             seats: Arc::clone(self),
             does: Mutex::new(Does::Silence(since)),
             gone,
@@ -120,7 +134,8 @@ impl Taken {
 
     /// Lets one go; its place is free at once, its socket soon.
     fn make_way(&mut self) -> bool {
-        let Some((_, gone)) = self.silent.pop_first().or_else(|| self.asking.pop_first()) else {
+        let silent = self.silent.pop_first().map(|(_, (_, gone))| gone);
+        let Some(gone) = silent.or_else(|| self.asking.pop_first().map(|(_, gone)| gone)) else {
             return false;
         };
         gone.cancel();
@@ -134,7 +149,7 @@ impl Seat {
     pub fn waits(&self) {
         self.change(|taken, gone| {
             let since = taken.number();
-            taken.silent.insert(since, gone);
+            taken.silent.insert(since, (Instant::now(), gone));
             Does::Silence(since)
         });
         // Whoever waits for a place may have this one.
@@ -225,8 +240,6 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
@@ -253,6 +266,21 @@ mod tests {
         drop((first, third, fifth));
         assert_eq!(seats.taken().count, 0);
         assert!(seats.taken().silent.is_empty() && seats.taken().asking.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_kept_for_a_moment() {
+        let seats = Seats::new(1);
+        let first = seats.take().await;
+        let begun = Instant::now();
+        let second = seats.take().await;
+        assert!(is_gone(&first) && begun.elapsed() >= KEPT);
+        // Whoever leaves by himself is not waited for.
+        drop(first);
+        let begun = Instant::now();
+        drop(second);
+        drop(seats.take().await);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
 use crate::support::blacksky::Blacksky;
-use crate::support::crowd::{Crowd, Manner, PROMPT, connect, setting, slowest_page};
+use crate::support::crowd::{Crowd, Manner, connect, setting, slowest_page};
 use crate::support::eventually::eventually;
 use crate::support::http::client;
 use crate::support::sim::{PATIENCE, simulator};
@@ -70,7 +70,7 @@ async fn a_bot_that_floods_the_relay_harms_only_itself() {
         weight.resident(),
         busy * 100.0
     );
-    assert!(slowest < PROMPT, "{slowest:?}");
+    assert!(slowest < SECOND, "{slowest:?}");
     assert!(weight.files() < 300, "{} files", weight.files());
     // Its own pages, too.
     let answer = client().get(process.url("/anything")).send().await.expect("it answers");
@@ -110,7 +110,7 @@ async fn the_simulators_port_answers_beside_a_crowd() {
         eventually("they are there", PATIENCE, async || crowd.open() == 200).await;
         let asked = Instant::now();
         let status = client().get(format!("{}/status", sim.control_url())).send().await.expect("it answers");
-        assert!(status.status().is_success() && asked.elapsed() < PROMPT, "{name}: {:?}", asked.elapsed());
+        assert!(status.status().is_success() && asked.elapsed() < SECOND, "{name}: {:?}", asked.elapsed());
         crowd.disperse().await;
     }
     // More connections than it takes are closed at once, and it goes on when they are gone.

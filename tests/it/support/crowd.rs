@@ -13,9 +13,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::blacksky::Process;
 
-/// Within which the page answers, whatever its port is busy with; a debug build among other tests gets more.
-pub const PROMPT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 3 } else { 1 });
-
 /// Each client needs a file. What is started afterwards inherits the limit.
 fn more_files() {
     static RAISED: Once = Once::new();
@@ -129,17 +126,7 @@ pub async fn slowest_page(process: &Process, time: Duration) -> Duration {
     slowest
 }
 
-/// A visitor whose place went to somebody else before the head was read, as on a busy machine, asks again.
 async fn visit(port: u16) -> std::io::Result<String> {
-    loop {
-        match ask(port).await {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-            answer => return answer,
-        }
-    }
-}
-
-async fn ask(port: u16) -> std::io::Result<String> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await?;
     socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut page = String::new();
