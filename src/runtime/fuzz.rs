@@ -52,3 +52,19 @@ fn status(text: &str) {
     });
     web::pages(&Paths::plain(), &board.subscribe().borrow());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_corpus_has_statuses_that_are_shown() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dyno");
+        for name in ["status_hosted", "status_parked"] {
+            let seed = std::fs::read_to_string(corpus.join(name)).expect("a seed");
+            assert!(holder(&seed[1..]).is_some(), "{name}");
+        }
+    }
+}
