@@ -1,6 +1,5 @@
 //! Fuzzed here: what a client sends to the simulator, before and after the handshake.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::mpsc;
@@ -14,8 +13,7 @@ use waproto::buffa::{Message as _, MessageField};
 use waproto::whatsapp::ClientPayload;
 use waproto::whatsapp::client_payload::DevicePairingRegistrationData;
 
-use super::account::Device;
-use super::blob::Blob;
+use super::fixture::{NUMBER, STATIC_KEY, link, written};
 use super::handshake::{Client, Handshake, Step};
 use super::identity::ServerIdentity;
 use super::stanza::attr;
@@ -23,8 +21,6 @@ use super::wire::{MAX_HANDSHAKE_FRAME, Reader, Transport, frame};
 use super::world::{ConnectionId, Out, Phase, World};
 use crate::link;
 
-/// The account of the linked device.
-const NUMBER: &str = "15550001001";
 /// Somebody who writes to it.
 const FRIEND: &str = "15550002001";
 
@@ -160,36 +156,15 @@ fn sealed(node: &Node) -> Vec<u8> {
     plain
 }
 
-fn written(orders: &mut mpsc::UnboundedReceiver<Out>) -> Vec<Node> {
-    std::iter::from_fn(|| orders.try_recv().ok())
-        .filter_map(|out| if let Out::Stanza(node) = out { Some(node) } else { None })
-        .collect()
-}
-
 /// A linked device, and its link.
 fn open(world: &mut World, connection: ConnectionId) {
-    let client = login();
-    let mut keys = super::peer::Peer::generate().expect("keys");
-    let bundle = keys.bundle();
-    let (id, public, signature) = bundle.signed;
-    let device = Device {
-        noise: client.static_key,
-        identity: bundle.identity,
-        registration_id: bundle.registration_id,
-        signed: (id, public, Blob(signature)),
-        one_time: BTreeMap::new(),
-        adv: Blob::default(),
-        logins: 0,
-        key_shared: true,
-        queue: Vec::new(),
-    };
-    world.user(NUMBER).expect("a user").devices.insert(1, device);
-    world.greeted(connection, client);
+    link(world);
+    world.greeted(connection, login());
 }
 
 fn login() -> Client {
     let payload = ClientPayload { username: NUMBER.parse().ok(), device: Some(1), ..Default::default() };
-    Client { static_key: [1; 32], payload, pattern: "XX" }
+    Client { static_key: STATIC_KEY, payload, pattern: "XX" }
 }
 
 /// A client without an account.
@@ -203,5 +178,5 @@ fn newcomer() -> Client {
         ..Default::default()
     };
     let payload = ClientPayload { device_pairing_data: MessageField::some(data), ..Default::default() };
-    Client { static_key: [1; 32], payload, pattern: "XX" }
+    Client { static_key: STATIC_KEY, payload, pattern: "XX" }
 }

@@ -12,6 +12,8 @@ mod connection;
 mod control;
 mod faults;
 #[cfg(any(test, fuzzing))]
+mod fixture;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod groups;
 mod handle;

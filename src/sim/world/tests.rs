@@ -2,41 +2,18 @@ use proptest::prelude::*;
 use wacore_binary::node::NodeContent;
 
 use super::*;
-use crate::sim::account::Device;
-use crate::sim::blob::Blob;
-
-const NUMBER: &str = "15550001001";
+use crate::sim::fixture::{NUMBER, link, written};
 
 /// A server with one linked and connected device.
 fn linked() -> (World, ConnectionId, mpsc::UnboundedReceiver<Out>) {
     let identity = Arc::new(ServerIdentity::generate(1_800_000_000).unwrap());
     let mut world = World::new(identity);
-    let mut keys = crate::sim::peer::Peer::generate().unwrap();
-    let bundle = keys.bundle();
-    let (id, public, signature) = bundle.signed;
-    let device = Device {
-        noise: [1; 32],
-        identity: bundle.identity,
-        registration_id: bundle.registration_id,
-        signed: (id, public, Blob(signature)),
-        one_time: BTreeMap::new(),
-        adv: Blob::default(),
-        logins: 0,
-        key_shared: true,
-        queue: Vec::new(),
-    };
-    world.user(NUMBER).unwrap().devices.insert(1, device);
+    link(&mut world);
     let (out, orders) = mpsc::unbounded_channel();
     let (connection, _) = world.dialled(out);
     world.connections.get_mut(&connection).unwrap().phase =
         Phase::Open { number: NUMBER.to_owned(), device: 1 };
     (world, connection, orders)
-}
-
-fn written(orders: &mut mpsc::UnboundedReceiver<Out>) -> Vec<Node> {
-    std::iter::from_fn(|| orders.try_recv().ok())
-        .filter_map(|out| if let Out::Stanza(node) = out { Some(node) } else { None })
-        .collect()
 }
 
 #[test]
