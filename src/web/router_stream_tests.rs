@@ -1,15 +1,5 @@
-use futures_util::StreamExt;
-
 use super::*;
 use crate::runtime::status::Memory;
-
-/// The next piece of a stream; paused time runs on its own while this waits.
-async fn piece(
-    body: &mut (impl StreamExt<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
-) -> Option<String> {
-    let bytes = body.next().await?.unwrap();
-    Some(String::from_utf8(bytes.to_vec()).unwrap())
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_begins_with_the_present_follows_changes_and_never_falls_silent() {

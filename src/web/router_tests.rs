@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use axum::body::{Body, to_bytes};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
@@ -77,6 +78,14 @@ impl Stage {
 
 async fn text(response: Response) -> String {
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+/// The next piece of a stream; paused time runs on its own while this waits.
+async fn piece(
+    body: &mut (impl StreamExt<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
+) -> Option<String> {
+    let bytes = body.next().await?.unwrap();
+    Some(String::from_utf8(bytes.to_vec()).unwrap())
 }
 
 const LOCAL: (&str, &str) = ("host", "localhost:3000");
