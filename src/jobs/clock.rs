@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::action::{self, Done, Means, Restarter};
@@ -26,6 +27,8 @@ use crate::store::{JobEnd, JobKey, JobOutcome, JobRun, Owner, StoreError};
 
 /// The clock may be set, and the machine may sleep: the wall is looked at this often.
 const LOOK: Duration = Duration::from_secs(30);
+/// A start has the database for itself that long.
+const FIRST: Duration = Duration::from_secs(1);
 /// Between two looks at what other dynos did.
 const REFRESH: Duration = Duration::from_secs(15);
 /// Wait before the database is asked again.
@@ -81,7 +84,7 @@ impl Clock {
         }
         let mut next: BTreeMap<&str, DateTime<Utc>> =
             schedules.iter().filter_map(|(name, schedule)| Some((*name, schedule.next(now)?))).collect();
-        let mut refresh = tokio::time::interval(REFRESH);
+        let mut refresh = tokio::time::interval_at(Instant::now() + FIRST, REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut notices = self.means.store.notices();
         let mut unasked = false;

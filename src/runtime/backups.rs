@@ -12,6 +12,8 @@ use super::status::{Board, LastBackup};
 use crate::store::{Backed, BackupInfo, Lease, Store, StoreError};
 use crate::{config, measure};
 
+/// A start has the database for itself that long.
+const FIRST: Duration = Duration::from_secs(1);
 /// One backup; a large session over a slow network takes seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 /// The one at the stop of a bot: Heroku gives 30 s for everything.
@@ -78,6 +80,7 @@ impl Backups {
         let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let work = async {
+            tokio::time::sleep(FIRST).await;
             self.show_newest().await;
             loop {
                 ticks.tick().await;

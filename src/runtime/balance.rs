@@ -13,6 +13,8 @@ use super::status::Board;
 use crate::link::LinkState;
 use crate::store::{Dyno, Keeper, Move, Owner, Spread, Store, StoreError};
 
+/// A start has the database for itself that long.
+const FIRST: Duration = Duration::from_secs(1);
 /// Bots that are given away at the same time.
 const AT_ONCE: usize = 8;
 /// For a bot to give its lease up: longer than the stop of a hosted bot's program may take.
@@ -46,6 +48,7 @@ impl Balance {
     async fn keep(&self) {
         let mut notices = self.store.notices();
         let (mut known, mut since) = (BTreeSet::new(), Instant::now());
+        sleep(FIRST).await;
         loop {
             match self.look(&mut known, &mut since).await {
                 Ok(moves) if !moves.is_empty() => {
