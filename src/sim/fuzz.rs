@@ -18,7 +18,7 @@ use super::handshake::{Client, Handshake, Step};
 use super::identity::ServerIdentity;
 use super::stanza::attr;
 use super::wire::{MAX_HANDSHAKE_FRAME, Reader, Transport, frame};
-use super::world::{ConnectionId, Out, Phase, World};
+use super::world::{ConnectionId, Phase, World};
 use crate::link;
 
 /// Somebody who writes to it.
