@@ -283,7 +283,7 @@ impl CommandsLayer {
                         && matches!(layer.react, Setting::Absent);
                     if nothing {
                         let place = reader.key_place(&key);
-                        let help = format!("{trigger} = {{ reply = \"…\" }}");
+                        let help = format!("{} = {{ reply = \"…\" }}", suggest::showable(trigger));
                         let what = format!("{path} has no key \"reply\"");
                         reader.push(Problem::error(place, &path, what, Some(help)));
                     }
@@ -317,6 +317,7 @@ impl CommandsLayer {
             if of_word && !prefix.is_empty() && trigger.starts_with(&prefix) {
                 let place = reader.place(&origin, true);
                 let what = format!("{path}: the trigger begins with the prefix \"{prefix}\"");
+                let trigger = suggest::showable(&trigger);
                 let help =
                     format!("people would have to write \"{prefix}{trigger}\"; leave the prefix out here");
                 reader.push(Problem::warning(place, path, what, Some(help)));
@@ -330,6 +331,7 @@ impl CommandsLayer {
             && let Some(trigger) =
                 replies.iter().find(|(_, reply)| reply.owners_only).map(|(trigger, _)| trigger)
         {
+            let trigger = suggest::showable(trigger);
             let what =
                 format!("{path}.{trigger} is for owners only, and the bot has none: nobody can use it");
             let help = "write owners = [\"+49…\"] in the bot's section".to_owned();
@@ -465,5 +467,36 @@ impl JsonSchema for CommandsLayer {
                 },
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Config, NoEnvironment};
+
+    #[test]
+    fn a_secret_in_the_place_of_a_trigger_is_not_shown() {
+        const SECRET: &str = "Kq94mmT7eZx81Kq94mmT7eZx";
+        for (command, said) in [
+            (
+                format!("\"{SECRET}\" = {{ reply = \"x\", owners_only = true }}"),
+                "commands.*** is for owners only",
+            ),
+            (format!("\"!{SECRET}\" = \"x\""), "begins with the prefix"),
+            (format!("\"{SECRET}\" = {{ owners_only = true }}"), "commands.*** has no key \"reply\""),
+        ] {
+            let file = format!("[bots.main]\nprefix = \"!\"\n[bots.main.commands]\n{command}\n");
+            let path = Path::new("blacksky.toml");
+            let list = match Config::parse(path, file.clone().into_bytes(), &NoEnvironment) {
+                Ok(loaded) => loaded.warnings,
+                Err(problems) => problems.list,
+            };
+            let shown: String = list.iter().map(|problem| problem.render(path, false)).collect();
+            assert!(shown.contains(said), "{file}: {shown}");
+            assert!(!shown.contains(SECRET), "{shown}");
+            assert!(list.iter().all(|problem| !problem.to_json().to_string().contains(SECRET)), "{shown}");
+        }
     }
 }
